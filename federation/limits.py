@@ -1,0 +1,43 @@
+"""Every bound of the protocol, and the relations that must hold between them, proved at import.
+
+Read by codecs, rounds, quantisation and settings.
+Never a tunable: what an operator may change stands in `streams/settings.py` and is checked against these."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from federation.errors import require
+
+COHORT_MIN: Final = 3  # Below three, a member learns its only peer's update from the sum.
+COHORT_MAX: Final = 256
+ROUNDS_PER_EPOCH_MAX: Final = 64
+DIMENSION_MAX: Final = 1 << 20
+CHUNK_LENGTH_MAX: Final = 1 << 16  # uint32 values: 256 KiB, well below Kafka's 1 MiB default.
+RECORD_BYTES_MAX: Final = 1_000_000  # Kafka's default message.max.bytes is 1,048,588.
+EVENT_BYTES_MAX: Final = 64 * 1024
+NAME_LENGTH_MAX: Final = 64
+
+RING_BITS: Final = 32
+# A clipped, weighted, rounded coordinate of one institution.
+COORDINATE_QUANTA_MAX: Final = (1 << 22) - 1
+# Noise of one institution is refused (drawn anew by the caller as a fault, never cut) beyond this many quanta: 40 sigma at SIGMA_MAX.
+NOISE_SIGMA_MAX: Final = 8_000  # The discrete sampler's int64 arithmetic is exact up to here (shared measurements, kurtosis).
+NOISE_QUANTA_MAX: Final = 40 * NOISE_SIGMA_MAX
+
+# A full cohort must not wrap the ring: a wrapped sum looks like a plausible wrong model.
+require(
+    COHORT_MAX * (COORDINATE_QUANTA_MAX + NOISE_QUANTA_MAX) < 1 << (RING_BITS - 1),
+    "ring too small for the largest cohort",
+)
+require(CHUNK_LENGTH_MAX * 4 + 4096 < RECORD_BYTES_MAX, "a masked chunk does not fit a Kafka record")
+require(ROUNDS_PER_EPOCH_MAX * 32 + 4096 < RECORD_BYTES_MAX, "an epoch's keys do not fit a record")
+require(
+    COHORT_MAX * (ROUNDS_PER_EPOCH_MAX * 32 + 128) < RECORD_BYTES_MAX,
+    "an epoch's shares do not fit a record",
+)
+
+
+def threshold_of(members: int) -> int:
+    """floor(2n/3)+1: two quorums meet in an honest member while fewer than n/3 are corrupt (docs/protocol.md)."""
+    return 2 * members // 3 + 1

@@ -1,0 +1,775 @@
+"""Every message as a frozen dataclass. Rendered from schemas/avro by `riverbank schemas render`; do not edit.
+
+Used by everything that speaks or listens.
+Never holds logic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class AbandonReason(StrEnum):
+    """Why a round came to nothing."""
+
+    TOO_FEW_UPDATES = "too_few_updates"
+    TOO_FEW_ACKS = "too_few_acks"
+    TOO_FEW_SHARES = "too_few_shares"
+    BAD_SHARES = "bad_shares"
+    BAD_SUM = "bad_sum"
+    TOO_FEW_EXAMPLES = "too_few_examples"
+    AGGREGATOR_RESTARTED = "aggregator_restarted"
+    MISBEHAVIOUR = "misbehaviour"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One exchange, for the audit: what, who, when, digest, size, versions. Never content."""
+
+    entry_id: bytes
+    """Digest of topic and envelope: the same exchange has the same id."""
+    at_ms: int
+    """When it was sent."""
+    actor: str
+    """Who sent or observed it."""
+    action: str
+    """Message name, or fault kind."""
+    topic: str
+    """Where; empty for a fault."""
+    head: str
+    """Which head; empty where none."""
+    epoch: int
+    """0 where none."""
+    round: int
+    """0 where none."""
+    digest: bytes
+    """Of the payload."""
+    size_bytes: int
+    """Of the whole record value."""
+    schema_fingerprint: str
+    """Of the payload, hexadecimal."""
+    software_version: str
+    """Of the sender."""
+    outcome: str
+    """sent, or the fault's detail."""
+    accused: str
+    """For a fault: who; else empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardTransaction:
+    """A card payment, as the institution's authorisation system saw it."""
+
+    event_id: str
+    """Unique at the institution; a second event with this id is refused as a duplicate."""
+    customer: str
+    """The institution's own customer identifier; never leaves its cluster."""
+    occurred_at_ms: int
+    """When it happened, milliseconds since 1970 UTC."""
+    consented: bool
+    """Whether the customer consents to models learning from this event."""
+    terminal: str
+    """The merchant's terminal."""
+    amount: float
+    """In the account's currency, not negative."""
+
+
+class HeadName(StrEnum):
+    """What a model predicts; one head has one sequence of rounds."""
+
+    CREDIT = "credit"
+    FRAUD = "fraud"
+    PRODUCTS = "products"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkSummed:
+    """The masked sum of one chunk."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    chunk: int
+    """Which piece."""
+    survivors_digest: bytes
+    """As requested."""
+    body: bytes
+    """uint32 little-endian."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditApplication:
+    """An application for a loan or a credit line, with what was known when it was made."""
+
+    event_id: str
+    """Unique at the institution; a second event with this id is refused as a duplicate."""
+    customer: str
+    """The institution's own customer identifier; never leaves its cluster."""
+    occurred_at_ms: int
+    """When it happened, milliseconds since 1970 UTC."""
+    consented: bool
+    """Whether the customer consents to models learning from this event."""
+    numbers: Mapping[str, float]
+    """Numeric features by name; a name that the credit feature schema does not know is refused; an absent one is missing."""
+    categories: Mapping[str, str]
+    """Categorical features by name; as numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerProfile:
+    """What the portal needs to recommend to one customer. Compacted by customer; never leaves the institution."""
+
+    customer: str
+    """The institution's own customer identifier."""
+    held: tuple[str, ...]
+    """Products held, sorted."""
+    dismissed: tuple[str, ...]
+    """Products the customer declined, sorted."""
+    updated_at_ms: int
+    """Event time of the last change."""
+
+
+class RefusalReason(StrEnum):
+    """Why a record was not learned from."""
+
+    MALFORMED = "malformed"
+    OVERSIZED = "oversized"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    NON_FINITE = "non_finite"
+    INVALID = "invalid"
+    FUTURE_DATED = "future_dated"
+    DUPLICATE = "duplicate"
+    UNKNOWN_SUBJECT = "unknown_subject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A record that was refused, kept so that nothing is lost."""
+
+    source_topic: str
+    """Where it was read."""
+    source_partition: int
+    """Its partition."""
+    source_offset: int
+    """Its offset."""
+    reason: RefusalReason
+    """Why it was refused."""
+    detail: str
+    """What exactly is wrong, for a person."""
+    refused_at_ms: int
+    """When."""
+    size_bytes: int
+    """Size of the whole value."""
+    digest: bytes
+    """Of the whole value."""
+    value: bytes
+    """The value, cut at 64 KiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundParameters:
+    """What a contribution must obey; fixed for an epoch."""
+
+    dimension: int
+    """Coordinates of the model vector; a contribution has one more, the number of examples."""
+    layout_digest: bytes
+    """Of the head's feature layout."""
+    clip_norm: float
+    """L2 bound of an institution's weighted delta, in model units."""
+    scale: float
+    """Quanta per model unit."""
+    noise_sigma: float
+    """Standard deviation of the noise guaranteed in the sum, in quanta."""
+    examples_max: int
+    """An institution's weight is min(examples, examples_max)."""
+    chunk_length: int
+    """Coordinates per chunk of the masked vector."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochAnnounced:
+    """The aggregator invites institutions to set up keys for the next rounds."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    rounds: int
+    """How many rounds the keys are for."""
+    invited: tuple[str, ...]
+    """Institutions invited, sorted."""
+    first_round: int
+    """First round of the epoch."""
+    keys_deadline_ms: int
+    """Keys after this are too late."""
+    shares_deadline_ms: int
+    """Shares after this are too late."""
+    parameters: RoundParameters
+    """For every round of the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochClosed:
+    """No further round will use this epoch's keys."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    reason: str
+    """Why, for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochKeys:
+    """An institution's public keys for an epoch."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    institution: str
+    """Who says it; must be the envelope's sender."""
+    channel_key: bytes
+    """X25519; peers seal shares to it."""
+    round_keys: bytes
+    """One X25519 public key of 32 bytes per round, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyMember:
+    """One peer."""
+
+    institution: str
+    """Who."""
+    shares_digest: bytes
+    """Of its EpochShares payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochReady:
+    """The members whose shares are in: the peers of every round of the epoch."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    roster_digest: bytes
+    """Of the EpochRoster payload."""
+    members: tuple[ReadyMember, ...]
+    """Sorted by institution; at least threshold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterMember:
+    """One member of an epoch."""
+
+    institution: str
+    """Who."""
+    keys_digest: bytes
+    """Of its EpochKeys payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRoster:
+    """The members of an epoch, fixed."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    members: tuple[RosterMember, ...]
+    """Sorted by institution."""
+    threshold: int
+    """floor(2n/3)+1 of n members."""
+    rounds: int
+    """As announced."""
+    first_round: int
+    """As announced."""
+    parameters: RoundParameters
+    """As announced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochShares:
+    """Shamir shares of an institution's round keys, sealed to each member; also its consent to the roster."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    institution: str
+    """Who says it; must be the envelope's sender."""
+    roster_digest: bytes
+    """Of the EpochRoster payload it saw."""
+    boxes: tuple[bytes, ...]
+    """One per member in roster order, its own empty: the shares of every round key for that member."""
+
+
+class Verdict(StrEnum):
+    """What a person said of a decision or a recommendation."""
+
+    CONFIRMED = "confirmed"
+    FALSE_POSITIVE = "false_positive"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackGiven:
+    """A person's feedback on a decision or a recommendation; it teaches the local model."""
+
+    event_id: str
+    """The Idempotency-Key: the same key is the same feedback."""
+    head: HeadName
+    """Which model it is about."""
+    subject: str
+    """event_id of the transaction or application, or the recommendation_id."""
+    customer: str
+    """The institution's own customer identifier."""
+    product: str | None
+    """For head products: the product accepted or declined."""
+    verdict: Verdict
+    """What the person said."""
+    occurred_at_ms: int
+    """When it was given, milliseconds since 1970 UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstitutionStatus:
+    """How one institution's learning of one head goes: counts and scores only, no customer."""
+
+    institution: str
+    """Who says it; must be the envelope's sender."""
+    head: HeadName
+    """Which head."""
+    at_ms: int
+    """When."""
+    round: int
+    """Last round it took part in."""
+    model_version: int
+    """Global model it rests on."""
+    events_read: int
+    """Records read, refused ones included."""
+    events_learned: int
+    """Examples learned from."""
+    dead_letters: int
+    """Records refused."""
+    waiting_for_label: int
+    """Decisions whose label has not come."""
+    lag_records: int
+    """Records behind the end of its topics."""
+    lag_ms: int
+    """Age of the oldest record not yet read; 0 when none."""
+    scored: int
+    """Predictions with a known outcome."""
+    quality_federated: float
+    """Prequential AUC (credit, fraud) or HR@3 (products) of the federated model; -1 until defined."""
+    quality_local: float
+    """The same of the model that never sees the federation; -1 until defined."""
+    bytes_sent: int
+    """Round records sent by it for this head."""
+    updates_clipped: int
+    """Contributions whose norm was cut."""
+
+
+class InteractionKind(StrEnum):
+    """What the customer did with a product."""
+
+    ACQUIRED = "acquired"
+    VIEWED = "viewed"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedChunk:
+    """A piece of a masked vector, sealed to the aggregator."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    institution: str
+    """Who says it; must be the envelope's sender."""
+    chunk: int
+    """Which piece, from 0."""
+    chunks: int
+    """How many there are."""
+    body: bytes
+    """NaCl SealedBox to the aggregator of uint32 little-endian values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedUpdate:
+    """An institution's contribution: digests of its masked chunks and the shares of its self-mask seed."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    institution: str
+    """Who says it; must be the envelope's sender."""
+    ready_digest: bytes
+    """As opened."""
+    model_digest: bytes
+    """As opened."""
+    chunk_digests: tuple[bytes, ...]
+    """Of each MaskedChunk's body, in order."""
+    seed_boxes: tuple[bytes, ...]
+    """One per roster member in roster order: its share of the self-mask seed, sealed to its channel key; own and absent ones empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChunk:
+    """A piece of a published global model."""
+
+    head: HeadName
+    """Which head."""
+    version: int
+    """Which model."""
+    chunk: int
+    """Which piece, from 0."""
+    chunks: int
+    """How many there are."""
+    body: bytes
+    """float64 little-endian."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPublished:
+    """A round ended in a new global model."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    version: int
+    """Of the new model; one more than the model the round started from."""
+    model_digest: bytes
+    """Of the new vector."""
+    base_digest: bytes
+    """Of the vector the round started from."""
+    contributors: tuple[str, ...]
+    """Whose updates are in it, sorted."""
+    examples: int
+    """Examples behind it, as the noisy sum says."""
+    survivors_digest: bytes
+    """Of the SurvivorsNamed payload; the zero digest when several groups were merged."""
+    sum_digest: bytes
+    """Of the opened sum, uint32 little-endian."""
+    noise_sigma: float
+    """Standard deviation of the noise in the sum, in quanta, at least."""
+    published_at_ms: int
+    """When."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeObserved:
+    """The label of an earlier event: a fraud was confirmed or ruled out, a loan was charged off or repaid."""
+
+    event_id: str
+    """Identity of this outcome."""
+    head: HeadName
+    """Whose label it is."""
+    subject: str
+    """event_id of the transaction or application it labels."""
+    positive: bool
+    """True: fraud, or default."""
+    occurred_at_ms: int
+    """When the outcome became known, milliseconds since 1970 UTC."""
+
+
+class PartyRole(StrEnum):
+    """What a party of the federation is."""
+
+    INSTITUTION = "institution"
+    AGGREGATOR = "aggregator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyCertified:
+    """The federation CA vouches for a party's keys. Members pin the CA and trust nobody else for keys."""
+
+    federation: str
+    """Name of the federation."""
+    party: str
+    """Institution or aggregator."""
+    role: PartyRole
+    """What it may say."""
+    verify_key: bytes
+    """Ed25519; checks its signatures."""
+    sealing_key: bytes
+    """X25519; seals to it."""
+    certificate: bytes
+    """By the CA over the fields above (federation/certificates.py)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductInteraction:
+    """A customer took, looked at, declined or gave up a product."""
+
+    event_id: str
+    """Unique at the institution; a second event with this id is refused as a duplicate."""
+    customer: str
+    """The institution's own customer identifier; never leaves its cluster."""
+    occurred_at_ms: int
+    """When it happened, milliseconds since 1970 UTC."""
+    consented: bool
+    """Whether the customer consents to models learning from this event."""
+    product: str
+    """A product of the catalogue (schemas/features/products.toml)."""
+    kind: InteractionKind
+    """What happened."""
+    segment: str | None
+    """The customer's segment where the institution has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundAbandoned:
+    """A round ended without a model; the next one goes on."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    reason: AbandonReason
+    """Why."""
+    detail: str
+    """For a person."""
+    at_fault: tuple[str, ...]
+    """Parties named, sorted; empty when nobody is."""
+    abandoned_at_ms: int
+    """When."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundOpened:
+    """A round begins."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    ready_digest: bytes
+    """Of the EpochReady payload."""
+    model_version: int
+    """Version of the global model to start from."""
+    model_digest: bytes
+    """Of that model's vector."""
+    opened_at_ms: int
+    """When."""
+    masked_deadline_ms: int
+    """Updates after this are too late."""
+    unmask_deadline_ms: int
+    """The round is abandoned if it is not finished by then."""
+    survivors_min: int
+    """Fewer contributors than this: abandoned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingModel:
+    """What the portal scores with: the institution's current model of one head. Compacted by head; never leaves the institution."""
+
+    head: HeadName
+    """Which head."""
+    version: int
+    """Version of the global model it rests on."""
+    epoch: int
+    """Epoch of the round that made that version; 0 for version 0."""
+    round: int
+    """Round that made that version; 0 for version 0."""
+    layout_digest: bytes
+    """Feature layout the vector belongs to."""
+    vector: bytes
+    """float64 little-endian, one per coordinate of the layout."""
+    events_learned: int
+    """By this institution, up to this model."""
+    saved_at_ms: int
+    """When it was saved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharesRevealed:
+    """A member's shares: of each survivor's self-mask seed and each dropped member's round key, never both of one."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    institution: str
+    """Who says it; must be the envelope's sender."""
+    survivors_digest: bytes
+    """Of the SurvivorsNamed payload."""
+    box: bytes
+    """SealedBox to the aggregator: 32 bytes per ready member in order (federation/secagg/shares.py)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRecord:
+    """The envelope of every record on the federation's topics."""
+
+    sender: str
+    """Party that signed."""
+    payload: bytes
+    """One message, single-object encoded."""
+    signature: bytes
+    """Ed25519 over the domain, federation, topic and payload (federation/secagg/sealing.py)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumTerm:
+    """One term of a chunk's sum."""
+
+    institution: str
+    """Whose."""
+    chunk_digest: bytes
+    """Of the chunk's body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumRequested:
+    """The coordinator asks the owner of a chunk partition for the masked sum."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    chunk: int
+    """Which piece."""
+    length: int
+    """Its number of values."""
+    survivors_digest: bytes
+    """Of the SurvivorsNamed payload."""
+    terms: tuple[SumTerm, ...]
+    """What to add, sorted by institution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survivor:
+    """One contributor."""
+
+    institution: str
+    """Who."""
+    update_digest: bytes
+    """Of its MaskedUpdate payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurvivorsAcked:
+    """A member agrees to one list of survivors; at most one per round."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    institution: str
+    """Who says it; must be the envelope's sender."""
+    survivors_digest: bytes
+    """Of the SurvivorsNamed payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurvivorsNamed:
+    """Whose updates are summed. The first in the log's order is the only one."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    ready_digest: bytes
+    """As opened."""
+    survivors: tuple[Survivor, ...]
+    """Sorted by institution."""
+
+
+Message = (
+    AuditEntry
+    | CardTransaction
+    | ChunkSummed
+    | CreditApplication
+    | CustomerProfile
+    | DeadLetter
+    | RoundParameters
+    | EpochAnnounced
+    | EpochClosed
+    | EpochKeys
+    | ReadyMember
+    | EpochReady
+    | RosterMember
+    | EpochRoster
+    | EpochShares
+    | FeedbackGiven
+    | InstitutionStatus
+    | MaskedChunk
+    | MaskedUpdate
+    | ModelChunk
+    | ModelPublished
+    | OutcomeObserved
+    | PartyCertified
+    | ProductInteraction
+    | RoundAbandoned
+    | RoundOpened
+    | ServingModel
+    | SharesRevealed
+    | SignedRecord
+    | SumTerm
+    | SumRequested
+    | Survivor
+    | SurvivorsAcked
+    | SurvivorsNamed
+)

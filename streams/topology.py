@@ -1,0 +1,129 @@
+"""Every topic, one row each: what it carries, how it is keyed and partitioned, who writes, who reads, how long it is kept.
+
+Provisioning, access lists, the docs page and the tests iterate over these rows.
+Never write a topic's name anywhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from federation import messages as m
+from federation.limits import EVENT_BYTES_MAX, RECORD_BYTES_MAX
+
+
+class Role(StrEnum):
+    """Who speaks and listens on a cluster."""
+
+    SOURCE = "source"  # The institution's own systems.
+    INSTITUTION = "institution"
+    PORTAL = "portal"
+    AGGREGATOR = "aggregator"
+    AUDIT = "audit"
+    CONSOLE = "console"
+    AUTHORITY = "authority"  # The federation CA.
+
+
+class Cluster(StrEnum):
+    """Which Kafka cluster a topic lives on."""
+
+    OWN = "own"  # One per institution: raw events, never shared.
+    FEDERATION = "federation"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic. On an own cluster the full name is `<institution>.<name>`; `partitions` is what provisioning creates."""
+
+    name: str
+    cluster: Cluster
+    carries: tuple[type, ...]
+    keyed_by: str
+    written_by: frozenset[Role]
+    read_by: frozenset[Role]
+    partitions: int = 1
+    keep_hours: int | None = 7 * 24  # None: compacted, kept while it is the newest of its key.
+    signed: bool = False  # Values are SignedRecord envelopes.
+    bytes_max: int = RECORD_BYTES_MAX
+
+    def full_name(self, institution: str | None = None) -> str:
+        """The name on the broker; own topics need the institution, federation topics refuse one."""
+        if (self.cluster is Cluster.OWN) != (institution is not None):
+            raise ValueError(f"{self.name}: an own topic needs an institution, a federation topic takes none")
+        return self.name if institution is None else f"{institution}.{self.name}"
+
+
+def _own(
+    name: str, carries: type, keyed_by: str, by: set[Role], to: set[Role], *, keep: int | None = 7 * 24, size: int = EVENT_BYTES_MAX
+) -> Topic:
+    return Topic(name, Cluster.OWN, (carries,), keyed_by, frozenset(by), frozenset(to), keep_hours=keep, bytes_max=size)
+
+
+_R = Role
+TRANSACTIONS: Final = _own("events.transactions.v1", m.CardTransaction, "customer", {_R.SOURCE}, {_R.INSTITUTION})
+APPLICATIONS: Final = _own("events.applications.v1", m.CreditApplication, "customer", {_R.SOURCE}, {_R.INSTITUTION})
+INTERACTIONS: Final = _own("events.interactions.v1", m.ProductInteraction, "customer", {_R.SOURCE}, {_R.INSTITUTION})
+OUTCOMES: Final = _own("events.outcomes.v1", m.OutcomeObserved, "subject", {_R.SOURCE}, {_R.INSTITUTION})
+FEEDBACK: Final = _own("feedback.v1", m.FeedbackGiven, "customer", {_R.PORTAL}, {_R.INSTITUTION})
+DEAD_LETTERS: Final = _own(
+    "dead_letters.v1", m.DeadLetter, "source_topic", {_R.INSTITUTION}, {_R.PORTAL}, keep=90 * 24, size=RECORD_BYTES_MAX
+)
+PROFILES: Final = _own("profiles.v1", m.CustomerProfile, "customer", {_R.INSTITUTION}, {_R.PORTAL}, keep=None)
+SERVING_MODELS: Final = _own("serving_models.v1", m.ServingModel, "head", {_R.INSTITUTION}, {_R.PORTAL}, keep=None, size=RECORD_BYTES_MAX)
+
+LANE_PARTITIONS: Final = 3  # One per head: a head's rounds are one totally ordered log.
+CHUNK_PARTITIONS: Final = 4  # Chunks of a vector are summed in parallel by their owners.
+
+_EVERYBODY: Final = frozenset({_R.INSTITUTION, _R.AGGREGATOR, _R.PORTAL, _R.CONSOLE, _R.AUDIT})
+
+
+def _federation(
+    name: str, carries: tuple[type, ...], keyed_by: str, by: set[Role], to: frozenset[Role], partitions: int = 1, keep: int | None = 7 * 24
+) -> Topic:
+    return Topic(name, Cluster.FEDERATION, carries, keyed_by, frozenset(by), to, partitions, keep, signed=True)
+
+
+PARTIES: Final = _federation("parties.v1", (m.PartyCertified,), "party", {_R.AUTHORITY}, _EVERYBODY, keep=None)
+ROUNDS: Final = _federation(
+    "rounds.v1",
+    (
+        m.EpochAnnounced, m.EpochKeys, m.EpochRoster, m.EpochShares, m.EpochReady, m.EpochClosed,
+        m.RoundOpened, m.MaskedUpdate, m.SurvivorsNamed, m.SurvivorsAcked, m.SharesRevealed,
+        m.ModelPublished, m.RoundAbandoned,
+    ),
+    "head", {_R.INSTITUTION, _R.AGGREGATOR}, _EVERYBODY, LANE_PARTITIONS, 30 * 24,
+)  # fmt: skip
+CHUNKS: Final = _federation(
+    "chunks.v1", (m.MaskedChunk,), "head, chunk", {_R.INSTITUTION}, frozenset({_R.AGGREGATOR}), CHUNK_PARTITIONS, 30 * 24
+)
+SUM_REQUESTS: Final = _federation(
+    "sum_requests.v1", (m.SumRequested,), "head, chunk", {_R.AGGREGATOR}, frozenset({_R.AGGREGATOR}), CHUNK_PARTITIONS, 24
+)
+SUMS: Final = _federation("sums.v1", (m.ChunkSummed,), "head", {_R.AGGREGATOR}, frozenset({_R.AGGREGATOR}), LANE_PARTITIONS, 24)
+MODELS: Final = _federation("models.v1", (m.ModelChunk,), "head", {_R.AGGREGATOR}, _EVERYBODY, LANE_PARTITIONS, 30 * 24)
+STATUS: Final = _federation(
+    "status.v1",
+    (m.InstitutionStatus,),
+    "institution, head",
+    {_R.INSTITUTION},
+    frozenset({_R.CONSOLE, _R.PORTAL, _R.AGGREGATOR}),
+    keep=7 * 24,
+)
+AUDIT: Final = _federation("audit.v1", (m.AuditEntry,), "entry_id", {_R.INSTITUTION, _R.AGGREGATOR}, frozenset({_R.AUDIT}), keep=30 * 24)
+
+OWN_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK, DEAD_LETTERS, PROFILES, SERVING_MODELS)
+FEDERATION_TOPICS: Final = (PARTIES, ROUNDS, CHUNKS, SUM_REQUESTS, SUMS, MODELS, STATUS, AUDIT)
+EVENT_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK)
+
+_HEADS: Final = tuple(m.HeadName)
+
+
+def lane_partition(head: m.HeadName) -> int:
+    """Partition of ROUNDS, SUMS and MODELS where this head's log is."""
+    return _HEADS.index(head)
+
+
+def chunk_partition(head: m.HeadName, chunk: int) -> int:
+    """Partition of CHUNKS and SUM_REQUESTS where this chunk is summed."""
+    return (_HEADS.index(head) + chunk) % CHUNK_PARTITIONS
