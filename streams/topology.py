@@ -84,7 +84,10 @@ def _federation(
     return Topic(name, Cluster.FEDERATION, carries, keyed_by, frozenset(by), to, partitions, keep, signed=True)
 
 
-PARTIES: Final = _federation("parties.v1", (m.PartyCertified,), "party", {_R.AUTHORITY}, _EVERYBODY, keep=None)
+# Not enveloped: the CA's certificate inside the message is the signature, and reading it needs no other party's key.
+PARTIES: Final = Topic(
+    "parties.v1", Cluster.FEDERATION, (m.PartyCertified,), "party", frozenset({_R.AUTHORITY}), _EVERYBODY, keep_hours=None
+)
 ROUNDS: Final = _federation(
     "rounds.v1",
     (
