@@ -1,0 +1,119 @@
+"""The rounds of every head, folded from the federation's log.
+
+Fed by `web.feed` with verified messages of rounds.v1; shown by the live page and `/api/v1/rounds`.
+Never keeps more than the newest `RECENT_MAX` rounds of a head."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from federation import messages as m
+
+RECENT_MAX: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRow:
+    """One round as a person sees it; `ended_at_ms` None while it runs."""
+
+    head: m.HeadName
+    group: int
+    epoch: int
+    round: int
+    opened_at_ms: int
+    masked_deadline_ms: int
+    updates: tuple[str, ...] = ()
+    survivors: tuple[str, ...] = ()
+    acks: int = 0
+    reveals: int = 0
+    state: str = "masking"  # masking, unmasking, published, abandoned
+    version: int | None = None
+    examples: int | None = None
+    reason: str = ""
+    ended_at_ms: int | None = None
+
+    @property
+    def duration_ms(self) -> int | None:
+        """From opening to the end; None while it runs."""
+        return None if self.ended_at_ms is None else self.ended_at_ms - self.opened_at_ms
+
+
+@dataclass
+class HeadRounds:
+    """What is known of one head's rounds."""
+
+    recent: deque[RoundRow] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
+    published: int = 0
+    abandoned: int = 0
+    version: int = 0
+    epoch: int = 0
+    members: tuple[str, ...] = ()
+
+
+class Rounds:
+    """Fold of rounds.v1; the first decision on a round in the log's order is the one that counts."""
+
+    def __init__(self) -> None:
+        self.heads: dict[m.HeadName, HeadRounds] = {head: HeadRounds() for head in m.HeadName}
+
+    def apply(self, message: m.Message) -> None:
+        """Fold one message; messages that rounds do not show are passed over."""
+        if isinstance(message, m.EpochReady):
+            head = self.heads[message.head]
+            head.epoch, head.members = message.epoch, tuple(member.institution for member in message.members)
+        elif isinstance(message, m.RoundOpened):
+            row = RoundRow(message.head, message.group, message.epoch, message.round, message.opened_at_ms, message.masked_deadline_ms)
+            if self._find(message) is None:
+                self.heads[message.head].recent.append(row)
+        elif isinstance(
+            message, m.MaskedUpdate | m.SurvivorsNamed | m.SurvivorsAcked | m.SharesRevealed | m.ModelPublished | m.RoundAbandoned
+        ):
+            self._advance(message)
+
+    def _find(
+        self,
+        message: m.RoundOpened
+        | m.MaskedUpdate
+        | m.SurvivorsNamed
+        | m.SurvivorsAcked
+        | m.SharesRevealed
+        | m.ModelPublished
+        | m.RoundAbandoned,
+    ) -> int | None:
+        recent = self.heads[message.head].recent
+        for index in range(len(recent) - 1, -1, -1):
+            if (recent[index].group, recent[index].round) == (message.group, message.round):
+                return index
+        return None
+
+    def _advance(
+        self, message: m.MaskedUpdate | m.SurvivorsNamed | m.SurvivorsAcked | m.SharesRevealed | m.ModelPublished | m.RoundAbandoned
+    ) -> None:
+        head = self.heads[message.head]
+        index = self._find(message)
+        if index is None or head.recent[index].ended_at_ms is not None:
+            return
+        row = head.recent[index]
+        if isinstance(message, m.MaskedUpdate):
+            row = replace(row, updates=tuple(sorted({*row.updates, message.institution})))
+        elif isinstance(message, m.SurvivorsNamed) and not row.survivors:
+            row = replace(row, survivors=tuple(s.institution for s in message.survivors), state="unmasking")
+        elif isinstance(message, m.SurvivorsAcked):
+            row = replace(row, acks=row.acks + 1)
+        elif isinstance(message, m.SharesRevealed):
+            row = replace(row, reveals=row.reveals + 1)
+        elif isinstance(message, m.ModelPublished):
+            row = replace(row, state="published", version=message.version, examples=message.examples, ended_at_ms=message.published_at_ms)
+            head.published, head.version = head.published + 1, message.version
+        elif isinstance(message, m.RoundAbandoned):
+            row = replace(row, state="abandoned", reason=f"{message.reason.value}: {message.detail}", ended_at_ms=message.abandoned_at_ms)
+            head.abandoned += 1
+        head.recent[index] = row
+
+    def newest(self, most: int) -> Iterator[RoundRow]:
+        """The newest rounds of all heads, newest first."""
+        rows = sorted((row for head in self.heads.values() for row in head.recent), key=lambda row: row.opened_at_ms, reverse=True)
+        yield from rows[:most]
