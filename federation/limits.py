@@ -33,8 +33,8 @@ require(
 require(CHUNK_LENGTH_MAX * 4 + 4096 < RECORD_BYTES_MAX, "a masked chunk does not fit a Kafka record")
 require(ROUNDS_PER_EPOCH_MAX * 32 + 4096 < RECORD_BYTES_MAX, "an epoch's keys do not fit a record")
 require(
-    COHORT_MAX * (ROUNDS_PER_EPOCH_MAX * 32 + 128) < RECORD_BYTES_MAX,
-    "an epoch's shares do not fit a record",
+    COHORT_MAX * (ROUNDS_PER_EPOCH_MAX * (32 + 16) + 128) < RECORD_BYTES_MAX,
+    "an epoch's shares and their commitments do not fit a record",
 )
 
 

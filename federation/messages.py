@@ -322,6 +322,8 @@ class EpochShares:
     """Of the EpochRoster payload it saw."""
     boxes: tuple[bytes, ...]
     """One per member in roster order, its own empty: the shares of every round key for that member."""
+    share_tags: bytes
+    """Commitments to every share dealt: 16 bytes per member in roster order and round, the member's rounds together; a revealed share that differs names the revealer, shares that fit but rebuild another key name the dealer (federation/rounds/commitments.py)."""
 
 
 class Verdict(StrEnum):
@@ -442,8 +444,12 @@ class MaskedUpdate:
     """As opened."""
     chunk_digests: tuple[bytes, ...]
     """Of each MaskedChunk's body, in order."""
+    secret_commitment: bytes
+    """Commitment to the secret behind the self mask; names the dealer of shares that rebuild another one."""
     seed_boxes: tuple[bytes, ...]
     """One per roster member in roster order: its share of the self-mask seed, sealed to its channel key; own and absent ones empty."""
+    share_tags: bytes
+    """Commitments to the shares: 16 bytes per roster member in roster order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
