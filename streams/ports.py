@@ -10,6 +10,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+class LogUnavailable(Exception):
+    """The log cannot be reached now, or did not answer in time; the sentence names its address. Trying again may help."""
+
+
+class LogRefused(Exception):
+    """The log will not do this however often it is asked: no such topic, no right to it, too large, records lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """A place in a log: topic (full name), partition, offset of the next record to read."""
@@ -45,7 +53,7 @@ class LogReader(Protocol):
     """Reads assigned partitions from given positions; nobody else moves its offsets."""
 
     async def poll(self, records_max: int, wait_ms: int) -> Sequence[Record]:
-        """Up to `records_max` records, in offset order per partition; empty after `wait_ms`."""
+        """Up to `records_max` records, in offset order per partition, as soon as there is one; empty after `wait_ms`."""
         ...
 
     async def end_offsets(self) -> Mapping[tuple[str, int], int]:
@@ -61,11 +69,17 @@ class Log(Protocol):
     """An ordered, partitioned, durable log."""
 
     async def append(self, records: Sequence[Outgoing]) -> Sequence[int]:
-        """Append all, in order per partition; offsets, once every record is acknowledged durable (acks=all)."""
+        """Append all, in order per partition; offsets, once every record is acknowledged durable (acks=all).
+
+        LogRefused: none was appended. LogUnavailable: some may have been; sending all of them again is the way on.
+        """
         ...
 
     async def reader(self, start: Sequence[Position]) -> LogReader:
-        """A reader of exactly these partitions from these offsets; an offset before the log's start begins at its start."""
+        """A reader of exactly these partitions from these offsets; an offset before the log's start begins at its start.
+
+        LogRefused: a topic or partition that does not exist, or an offset beyond its end (the log lost records).
+        """
         ...
 
     async def close(self) -> None:

@@ -1,17 +1,20 @@
-"""Avro schema files: loaded, fingerprinted, locked, and rendered into `federation/messages.py`.
+"""Avro schema files: loaded, made self-contained, fingerprinted, and rendered into `federation/messages.py`.
 
-Called by `streams.codec` (schemas and fingerprints) and by `riverbank schemas` (render, check).
-Never guesses: a schema it cannot render or a recursive one is an error."""
+Called by `streams.codec` (schemas and fingerprints) and by `streams.schema_lock` (render, check).
+Never guesses: a schema it cannot render, a recursive or an unbounded one is an error."""
 
 from __future__ import annotations
 
 import importlib.resources
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 NAMESPACE: Final = "riverbank"
+# Avro's primitive types -> the fewest bytes a value takes.
+PRIMITIVES: Final = {"null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1}
 _SCALARS: Final = {"string": "str", "bytes": "bytes", "int": "int", "long": "int", "double": "float", "boolean": "bool"}
 
 
@@ -30,6 +33,109 @@ def raw_schemas() -> dict[str, dict[str, Any]]:
             raise ValueError(f"{path.name} declares {schema['name']}: name the file after the schema")
         found[schema["name"]] = schema
     return found
+
+
+def inlined(schema: Any, definitions: Mapping[str, Any], path: tuple[str, ...] = (), seen: set[str] | None = None) -> Any:
+    """`schema` with each named schema written out where it first appears, so that it needs no other file.
+
+    `definitions`: short name -> schema. ValueError for what could exhaust a decoder: a recursive schema (a small record can
+    overflow its stack) and items of no width (five bytes can stand for a billion of them).
+    """
+    seen = set() if seen is None else seen
+    if isinstance(schema, list):
+        return [inlined(branch, definitions, path, seen) for branch in schema]
+    if isinstance(schema, str):
+        if schema in PRIMITIVES:
+            return schema
+        short = schema.removeprefix(f"{NAMESPACE}.")
+        if short in path:
+            raise ValueError(f"recursive schema: {' -> '.join((*path, short))}")
+        return f"{NAMESPACE}.{short}" if short in seen else inlined(definitions[short], definitions, path, seen)
+    if schema["type"] in {"array", "map"}:
+        part = "items" if schema["type"] == "array" else "values"
+        if schema["type"] == "array" and least_bytes(schema["items"], definitions, path) == 0:
+            raise ValueError(f"{' -> '.join(path)}: an array of items without width has no bound")
+        return {**schema, part: inlined(schema[part], definitions, path, seen)}
+    name = schema["name"].removeprefix(f"{NAMESPACE}.")
+    seen.add(name)
+    if schema["type"] != "record":
+        return schema
+    fields = [{**field, "type": inlined(field["type"], definitions, (*path, name), seen)} for field in schema["fields"]]
+    return {**schema, "fields": fields}
+
+
+def least_bytes(schema: Any, definitions: Mapping[str, Any], path: tuple[str, ...] = ()) -> int:
+    """The fewest bytes a value of `schema` takes; ValueError for a recursive schema."""
+    if isinstance(schema, list):
+        return 1 + min(least_bytes(branch, definitions, path) for branch in schema)
+    if isinstance(schema, str):
+        if schema in PRIMITIVES:
+            return PRIMITIVES[schema]
+        short = schema.removeprefix(f"{NAMESPACE}.")
+        if short in path:
+            raise ValueError(f"recursive schema: {' -> '.join((*path, short))}")
+        return least_bytes(definitions[short], definitions, (*path, short))
+    if schema["type"] == "fixed":
+        return int(schema["size"])
+    if schema["type"] == "record":
+        return sum(least_bytes(field["type"], definitions, path) for field in schema["fields"])
+    return 1  # An enum's index, or the end of an array or a map.
+
+
+@cache
+def expanded(name: str) -> dict[str, Any]:
+    """The self-contained schema of one message."""
+    return dict(inlined(raw_schemas()[name], raw_schemas()))
+
+
+def canonical_form(schema: Any) -> str:
+    """The parsing canonical form of a self-contained schema (Avro 1.12 specification, "Parsing Canonical Form for Schemas")."""
+    return json.dumps(_canonical(schema), separators=(",", ":"), ensure_ascii=False)
+
+
+def _canonical(schema: Any) -> Any:
+    if isinstance(schema, str):
+        return schema
+    if isinstance(schema, list):
+        return [_canonical(branch) for branch in schema]
+    kept = {}
+    if "name" in schema:
+        kept["name"] = f"{NAMESPACE}.{schema['name'].removeprefix(f'{NAMESPACE}.')}"
+    kept["type"] = schema["type"]
+    if "fields" in schema:
+        kept["fields"] = [{"name": field["name"], "type": _canonical(field["type"])} for field in schema["fields"]]
+    for key in ("symbols", "items", "values", "size"):
+        if key in schema:
+            kept[key] = schema[key] if key in {"symbols", "size"} else _canonical(schema[key])
+    return kept
+
+
+_CRC_EMPTY: Final = 0xC15D213AA4D7A795
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for start in range(256):
+        value = start
+        for _ in range(8):
+            value = (value >> 1) ^ (_CRC_EMPTY if value & 1 else 0)
+        table.append(value)
+    return tuple(table)
+
+
+_CRC_TABLE: Final = _crc_table()
+
+
+def fingerprint_of(canonical: str) -> str:
+    """CRC-64-AVRO of a canonical form: 16 hexadecimal digits, most significant first (Avro 1.12, "Schema Fingerprints").
+
+    >>> fingerprint_of('"null"')
+    '63dd24e7cc258f8a'
+    """
+    value = _CRC_EMPTY
+    for byte in canonical.encode():
+        value = (value >> 8) ^ _CRC_TABLE[(value ^ byte) & 0xFF]
+    return f"{value:016x}"
 
 
 def references(schema: Any) -> list[str]:
@@ -100,3 +206,16 @@ def render_messages() -> str:
     records = [n for n in in_dependency_order() if raw_schemas()[n]["type"] == "record"]
     union = "\n    | ".join(records)
     return head + "\n\n" + "\n\n\n".join(blocks) + f"\n\n\nMessage = (\n    {union}\n)\n"
+
+
+def definitions_in(schema: Any) -> dict[str, Any]:
+    """Short name -> definition, of every named schema written out inside `schema`."""
+    if isinstance(schema, str):
+        return {}
+    if isinstance(schema, list):
+        return {name: found for branch in schema for name, found in definitions_in(branch).items()}
+    inside = [schema[key] for key in ("items", "values") if key in schema] + [field["type"] for field in schema.get("fields", ())]
+    found = definitions_in(inside)
+    if "name" in schema:
+        found[schema["name"].removeprefix(f"{NAMESPACE}.")] = schema
+    return found

@@ -5,6 +5,7 @@ Never write a topic's name anywhere else."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -118,6 +119,12 @@ AUDIT: Final = _federation("audit.v1", (m.AuditEntry,), "entry_id", {_R.INSTITUT
 OWN_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK, DEAD_LETTERS, PROFILES, SERVING_MODELS)
 FEDERATION_TOPICS: Final = (PARTIES, ROUNDS, CHUNKS, SUM_REQUESTS, SUMS, MODELS, STATUS, AUDIT)
 EVENT_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK)
+
+
+def partitions_of(topics: Iterable[Topic], institution: str | None = None) -> dict[str, int]:
+    """Full name -> number of partitions, of rows that all live on one cluster."""
+    return {topic.full_name(institution): topic.partitions for topic in topics}
+
 
 _HEADS: Final = tuple(m.HeadName)
 

@@ -1,0 +1,164 @@
+"""Messages to bytes and back: Avro's single-object encoding, read as strictly as money deserves.
+
+Called wherever a message enters or leaves a process; the only module that touches fastavro.
+Never accepts two spellings of one message, and never repeats a payload's content in an error."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, cast, get_args
+
+import fastavro
+
+from federation.errors import OwnFault
+from federation.messages import Message, RefusalReason
+from streams.schema_lock import locked_versions
+from streams.schemas import canonical_form, definitions_in, expanded, fingerprint_of, inlined
+from streams.shapes import Shape, shape_of
+
+MAGIC: Final = b"\xc3\x01"
+HEADER_BYTES: Final = len(MAGIC) + 8
+# Beyond this, an error does not say which field is wrong: looking for it would let one bad record cost several good ones.
+_SEARCHED_BYTES_MAX: Final = 64 * 1024
+
+
+class DecodeError(Exception):
+    """These bytes are not one of the messages allowed here; `detail` is a sentence without any of their content."""
+
+    def __init__(self, reason: RefusalReason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One schema that may stand in a header, and the message its values become."""
+
+    shape: Shape
+    header: bytes
+    written: Any  # As its writer knows it, parsed by fastavro.
+    read: Any | None  # As we know it, parsed; None: the same.
+
+
+@cache
+def fingerprint(kind: type) -> str:
+    """CRC-64-AVRO of the message type's schema: 16 hexadecimal digits, most significant first."""
+    return fingerprint_of(canonical_form(expanded(kind.__name__)))
+
+
+def encode(message: Message) -> bytes:
+    """The message as a single object: 0xC3 0x01, the fingerprint little-endian, the Avro body.
+
+    Source: Avro 1.12 specification, "Single-object encoding". OwnFault: a value that its field cannot hold.
+    """
+    known = _current()[type(message)]
+    try:
+        datum = known.shape.datum_of(message)
+        problem = known.shape.problem_in(datum)
+        if problem is None:
+            return _written(known, datum)
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise OwnFault(f"a {known.shape.kind.__name__} holds a value of a wrong type ({type(error).__name__})") from error
+    raise OwnFault(f"a {known.shape.kind.__name__} cannot be sent: {problem[1]}")
+
+
+def decode(value: bytes, allowed: tuple[type, ...], bytes_max: int) -> Message:
+    """The message in `value`, a single object of at most `bytes_max` bytes that holds one of the types `allowed`.
+
+    DecodeError for everything else: oversized, a schema not known or not allowed here, bytes missing or left over, a second
+    spelling of the same message (an over-long number, several blocks, a repeated key), a number that is not finite.
+    A message written under an earlier published version of its schema is read as today's.
+    """
+    if len(value) > bytes_max:
+        raise DecodeError(RefusalReason.OVERSIZED, f"{len(value)} bytes, and at most {bytes_max} are allowed")
+    known = _by_header().get(value[:HEADER_BYTES])
+    if known is None or known.shape.kind not in allowed:
+        raise _not_expected(value, known, allowed)
+    stream = io.BytesIO(value)
+    stream.seek(HEADER_BYTES)
+    try:
+        datum: Any = fastavro.schemaless_reader(stream, known.written, None)
+        canonical = _written(known, datum) == value
+        if known.read is not None:
+            stream.seek(HEADER_BYTES)
+            datum = fastavro.schemaless_reader(stream, known.written, known.read)
+    except Exception as error:  # Its failures have no common base: IndexError, EOFError, UnicodeDecodeError, ...
+        raise DecodeError(RefusalReason.MALFORMED, _what_is_wrong(known, value)) from error
+    problem = known.shape.problem_in(datum)
+    if problem is not None:
+        raise DecodeError(problem[0], f"{known.shape.kind.__name__}: {problem[1]}")
+    if not canonical:
+        raise DecodeError(RefusalReason.MALFORMED, _what_is_wrong(known, value))
+    return cast("Message", known.shape.message_of(datum))
+
+
+def _written(known: _Known, datum: dict[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    stream.write(known.header)
+    fastavro.schemaless_writer(stream, known.written, datum)
+    return stream.getvalue()
+
+
+# --- the schemas a header may name ---------------------------------------------------------------------------------
+def _parsed(schema: Any) -> Any:
+    return fastavro.parse_schema(schema, named_schemas={})
+
+
+def _header(canonical: str) -> bytes:
+    return MAGIC + bytes.fromhex(fingerprint_of(canonical))[::-1]
+
+
+@cache
+def _current() -> dict[type, _Known]:
+    found = {}
+    for kind in get_args(Message):
+        schema = expanded(kind.__name__)
+        found[kind] = _Known(shape_of(kind.__name__), _header(canonical_form(schema)), _parsed(schema), None)
+    return found
+
+
+@cache
+def _by_header() -> dict[bytes, _Known]:
+    found = {
+        _header(version.schema): _Known(known.shape, _header(version.schema), _parsed(json.loads(version.schema)), known.written)
+        for kind, known in _current().items()
+        for version in locked_versions(kind.__name__)
+    }
+    return found | {known.header: known for known in _current().values()}
+
+
+# --- sentences for people ------------------------------------------------------------------------------------------
+def _not_expected(value: bytes, known: _Known | None, allowed: tuple[type, ...]) -> DecodeError:
+    if known is not None:
+        names = " or ".join(sorted(kind.__name__ for kind in allowed))
+        return DecodeError(RefusalReason.UNKNOWN_SCHEMA, f"a {known.shape.kind.__name__} where a {names} belongs")
+    if len(value) < HEADER_BYTES:
+        return DecodeError(RefusalReason.MALFORMED, f"{len(value)} bytes, too short for the header of {HEADER_BYTES}")
+    if not value.startswith(MAGIC):
+        return DecodeError(RefusalReason.MALFORMED, "byte 0: not the mark of a single object, C3 01")
+    return DecodeError(RefusalReason.UNKNOWN_SCHEMA, f"no schema has the fingerprint {value[2:HEADER_BYTES][::-1].hex()}")
+
+
+def _what_is_wrong(known: _Known, value: bytes) -> str:
+    name = known.shape.kind.__name__
+    if len(value) > _SEARCHED_BYTES_MAX:
+        return f"{name}: not the canonical encoding"
+    definitions = definitions_in(known.written)
+    stream = io.BytesIO(value)
+    stream.seek(HEADER_BYTES)
+    for field in known.written["fields"]:
+        start = stream.tell()
+        try:
+            schema = _parsed(inlined(field["type"], definitions))
+            datum: Any = fastavro.schemaless_reader(stream, schema, None)
+            again = io.BytesIO()
+            fastavro.schemaless_writer(again, schema, datum)
+        except Exception as error:  # As in decode().
+            return f"{name}: {field['name']}, from byte {start}, cannot be read ({type(error).__name__})"
+        if again.getvalue() != value[start : stream.tell()]:
+            return f"{name}: {field['name']}, from byte {start}, is not in its one canonical spelling"
+    return f"{name}: {len(value) - stream.tell()} bytes are left over from byte {stream.tell()}"
