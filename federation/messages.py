@@ -695,6 +695,8 @@ class SumRequested:
     """Of the SurvivorsNamed payload."""
     terms: tuple[SumTerm, ...]
     """What to add, sorted by institution."""
+    opened_at_ms: int
+    """When the round was opened: its chunks are not older than that in the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
