@@ -460,6 +460,8 @@ class ModelChunk:
     """Which head."""
     version: int
     """Which model."""
+    model_digest: bytes
+    """Of the whole vector: a version may have been tried twice, with other vectors."""
     chunk: int
     """Which piece, from 0."""
     chunks: int

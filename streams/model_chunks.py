@@ -1,0 +1,68 @@
+"""A global model's vector cut into records, and joined again.
+
+Called by the aggregator (cut) and by whoever follows the global models (join): float64 little-endian, checked by digest.
+Never joins pieces of two vectors: a version that was tried twice, after a crash, has two digests."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.errors import PeerFault, require
+from federation.ids import digest_of
+from federation.limits import CHUNK_LENGTH_MAX, DIMENSION_MAX, RECORD_BYTES_MAX
+from federation.messages import HeadName, ModelChunk
+
+Vector = NDArray[np.float64]
+
+VALUE_BYTES: Final = 8
+CHUNKS_MAX: Final = -(-DIMENSION_MAX // CHUNK_LENGTH_MAX)
+JOINING_MAX: Final = 4  # Vectors of one head in the making; an aggregator that crashed leaves an unfinished one behind.
+
+require(CHUNK_LENGTH_MAX * VALUE_BYTES + 4096 < RECORD_BYTES_MAX, "a model chunk does not fit a Kafka record")
+
+
+def model_digest(vector: Vector) -> bytes:
+    """The digest by which messages name a global model: of its float64 little-endian bytes."""
+    return digest_of(vector.astype("<f8", copy=False).tobytes())
+
+
+def cut(head: HeadName, version: int, vector: Vector) -> tuple[ModelChunk, ...]:
+    """The records of one model, float64[d] with d up to DIMENSION_MAX, in order."""
+    body = vector.astype("<f8", copy=False).tobytes()
+    step = CHUNK_LENGTH_MAX * VALUE_BYTES
+    pieces = [body[start : start + step] for start in range(0, len(body), step)]
+    digest = digest_of(body)
+    return tuple(
+        ModelChunk(head=head, version=version, model_digest=digest, chunk=index, chunks=len(pieces), body=piece)
+        for index, piece in enumerate(pieces)
+    )
+
+
+class ModelJoiner:
+    """Pieces of one head's models as they are read; a vector comes out when its last piece goes in."""
+
+    def __init__(self) -> None:
+        self._making: dict[tuple[int, bytes], dict[int, bytes]] = {}
+
+    def add(self, piece: ModelChunk, *, sender: str) -> Vector | None:
+        """The whole vector, float64[d], if this was the piece it lacked; pieces may be repeated.
+
+        PeerFault "bad_model" accuses the sender: more pieces than a vector has, or bytes that are not the vector named.
+        """
+        if not 0 <= piece.chunk < piece.chunks <= CHUNKS_MAX:
+            raise PeerFault("bad_model", f"piece {piece.chunk} of {piece.chunks}", accused=sender)
+        key = (piece.version, piece.model_digest)
+        pieces = self._making.pop(key, {})
+        pieces[piece.chunk] = piece.body
+        if len(pieces) < piece.chunks:
+            self._making[key] = pieces  # Now the newest; the longest untouched one is given up.
+            while len(self._making) > JOINING_MAX:
+                del self._making[next(iter(self._making))]
+            return None
+        body = b"".join(pieces[index] for index in sorted(pieces))
+        if digest_of(body) != piece.model_digest or len(body) % VALUE_BYTES:
+            raise PeerFault("bad_model", f"the pieces of version {piece.version} are not the vector they name", accused=sender)
+        return np.frombuffer(body, dtype="<f8").astype(np.float64)
