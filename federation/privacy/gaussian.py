@@ -26,6 +26,7 @@ Uniform = Callable[[_Ints], _Ints]
 """bounds int64[n] (each >= 1) -> int64[n], each uniform below its bound and independent."""
 
 SHARE_SIGMA_MIN: Final = 3.0
+_SEED_BYTES: Final = 32
 _BATCH_MAX: Final = 1 << 17  # Candidates drawn at once: memory stays small, whatever the dimension.
 _LOOP_MAX: Final = 500  # The chance of one more turn than this is below 1/500!.
 
@@ -57,7 +58,10 @@ def discrete_gaussian(count: int, sigma: float, *, entropy: Callable[[int], byte
         if not allow_none:
             raise OwnFault("no noise was asked for, and not allowed")
         return np.zeros(count, dtype=np.int64)
-    return _gaussians(count, math.ceil(Fraction(sigma) ** 2), _stream(entropy(32)))
+    seed = entropy(_SEED_BYTES)
+    if len(seed) != _SEED_BYTES:
+        raise OwnFault("the source of entropy gave too few bytes")
+    return _gaussians(count, math.ceil(Fraction(sigma) ** 2), _stream(seed))
 
 
 def _gaussians(count: int, variance: int, uniform: Uniform) -> _Ints:

@@ -13,7 +13,7 @@ from typing import Final, Self
 from federation.errors import OwnFault, PeerFault
 from federation.limits import NAME_LENGTH_MAX
 from federation.messages import PartyCertified, PartyRole
-from federation.secagg.keys import KEY_BYTES, SIGNATURE_BYTES, Entropy, Secret, framed, sign, signing_public, verify, x25519_public
+from federation.secagg.keys import KEY_BYTES, SIGNATURE_BYTES, Entropy, Secret, drawn, framed, sign, signing_public, verify, x25519_public
 
 _DOMAIN: Final = b"riverbank/certificate/1"
 _KEY_FILE: Final = b"riverbank party keys 1\n"
@@ -27,9 +27,9 @@ class PartyKeys:
     sealing_secret: Secret
 
     @classmethod
-    def drawn(cls, entropy: Entropy) -> Self:
+    def from_entropy(cls, entropy: Entropy) -> Self:
         """New keys."""
-        return cls(Secret(entropy(KEY_BYTES)), Secret(entropy(KEY_BYTES)))
+        return cls(Secret(drawn(entropy, KEY_BYTES)), Secret(drawn(entropy, KEY_BYTES)))
 
     @property
     def verify_key(self) -> bytes:

@@ -56,6 +56,14 @@ class Secret:
         raise OwnFault("a Secret is not pickled or copied: keep one reference, or reveal() into the key store")
 
 
+def drawn(entropy: Entropy, count: int) -> bytes:
+    """`count` bytes of entropy; OwnFault if the source gives another number of them."""
+    got = entropy(count)
+    if len(got) != count:
+        raise OwnFault(f"the source of entropy gave {len(got)} bytes where {count} were asked for")
+    return got
+
+
 def framed(*parts: bytes) -> bytes:
     """Join byte strings so that no two different sequences give the same bytes: each is preceded by its length (4 bytes, LE).
 
@@ -66,7 +74,9 @@ def framed(*parts: bytes) -> bytes:
 
 
 def number(value: int) -> bytes:
-    """A non-negative integer as 8 bytes LE, for `framed`."""
+    """An integer from 0 to 2^64 - 1 as 8 bytes LE, for `framed`; OwnFault for another."""
+    if not 0 <= value < 1 << 64:
+        raise OwnFault(f"{value} is not a number of 8 bytes")
     return value.to_bytes(8, "little")
 
 

@@ -18,7 +18,7 @@ from federation.secagg.ring import VALUE_BYTES, RingVector
 
 _VALUES_PER_BLOCK: Final = 16 // VALUE_BYTES
 # The values of one piece and of its keystream stay in the L2 cache while every mask is added to it.
-_PIECE: Final = 1 << 14
+_PIECE: Final = 1 << 15
 _ZEROS: Final = bytes(_PIECE * VALUE_BYTES)
 
 
@@ -56,8 +56,8 @@ def remove_masks(total: RingVector, self_seeds: Iterable[Secret], pair_seeds: It
 
 def _accumulate(values: RingVector, terms: list[tuple[int, Secret]], start: int) -> None:
     require(values.dtype == np.uint32 and values.ndim == 1 and values.flags.c_contiguous, "masks need a contiguous ring vector")
-    if start < 0:
-        raise OwnFault("a mask has no values before its first")
+    if not 0 <= start < 1 << 130:
+        raise OwnFault("a mask has no values before its first, or after its counter is used up")
     lead = start % _VALUES_PER_BLOCK
     streams = []
     for sign, seed in terms:

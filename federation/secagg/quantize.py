@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from federation.errors import OwnFault
 from federation.limits import COHORT_MAX, COORDINATE_QUANTA_MAX, DIMENSION_MAX, NOISE_QUANTA_MAX, NOISE_SIGMA_MAX
 from federation.messages import AbandonReason, RoundParameters
-from federation.secagg.keys import Entropy, Secret
+from federation.secagg.keys import Entropy, Secret, drawn
 from federation.secagg.masks import expand
 from federation.secagg.ring import IntVector, RingVector, centred, from_integers
 
@@ -89,7 +89,7 @@ def round_stochastically(values: FloatVector, *, entropy: Entropy) -> IntVector:
     if values.dtype != np.float64 or not bool(np.all(np.abs(values) <= COORDINATE_QUANTA_MAX)):  # NaN compares false.
         raise OwnFault("a coordinate is not finite, or too large for the ring")
     below = np.floor(values)
-    words = expand(Secret(entropy(32)), 2 * len(values)).view(np.uint64)
+    words = expand(Secret(drawn(entropy, 32)), 2 * len(values)).view(np.uint64)
     uniform = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return (below + (uniform < values - below)).astype(np.int64)
 

@@ -14,7 +14,7 @@ from nacl import exceptions as nacl_exceptions
 
 from federation.errors import OwnFault, PeerFault
 from federation.ids import Lane
-from federation.secagg.keys import KEY_BYTES, Entropy, Secret, derive, framed, number, x25519_public, x25519_shared
+from federation.secagg.keys import KEY_BYTES, Entropy, Secret, derive, drawn, framed, number, x25519_public, x25519_shared
 
 NONCE_BYTES: Final = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 TAG_BYTES: Final = bindings.crypto_aead_xchacha20poly1305_ietf_ABYTES
@@ -53,7 +53,7 @@ def box_shares(plain: bytes, address: Address, *, own_channel: Secret, peer_chan
     PeerFault "bad_key" accuses the recipient.
     """
     key = _channel_key(own_channel, peer_channel, accused=address.recipient)
-    nonce = _drawn(entropy, NONCE_BYTES)
+    nonce = drawn(entropy, NONCE_BYTES)
     return nonce + bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plain, address.to_bytes(), nonce, key.reveal())
 
 
@@ -75,7 +75,7 @@ def seal(plain: bytes, sealing_key: bytes, *, entropy: Entropy) -> bytes:
     """`plain` for the holder of `sealing_key` (X25519): a NaCl sealed box, 48 bytes longer, whose ephemeral key is drawn from `entropy`."""
     if len(sealing_key) != KEY_BYTES:
         raise OwnFault("a sealing key has 32 bytes")
-    ephemeral = Secret(_drawn(entropy, KEY_BYTES))
+    ephemeral = Secret(drawn(entropy, KEY_BYTES))
     public = x25519_public(ephemeral)
     # As libsodium's crypto_box_seal, which would draw the ephemeral key by itself.
     nonce = hashlib.blake2b(public + sealing_key, digest_size=bindings.crypto_box_NONCEBYTES).digest()
@@ -98,10 +98,3 @@ def _channel_key(own_channel: Secret, peer_channel: bytes, *, accused: str) -> S
         raise PeerFault("bad_key", "our own channel key sent back to us", accused=accused)
     shared = x25519_shared(own_channel, peer_channel, accused=accused)
     return derive(shared, purpose=b"share-box", context=framed(*sorted((own_public, peer_channel))))
-
-
-def _drawn(entropy: Entropy, count: int) -> bytes:
-    drawn = entropy(count)
-    if len(drawn) != count:
-        raise OwnFault("the source of entropy gave too few bytes")
-    return drawn

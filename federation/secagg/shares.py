@@ -12,7 +12,7 @@ from typing import Final
 
 from federation.errors import OwnFault, PeerFault
 from federation.limits import COHORT_MAX
-from federation.secagg.keys import Entropy, Secret
+from federation.secagg.keys import Entropy, Secret, drawn
 
 PRIME: Final = 2**255 - 19
 SHARE_BYTES: Final = 32
@@ -103,12 +103,10 @@ def _value_at(x: int, coefficients: Sequence[int]) -> int:
 
 def _draw(entropy: Entropy, count: int) -> list[int]:
     """`count` uniform integers below PRIME: 255 bits, drawn again in the 19 of 2^255 cases that lie above it."""
-    drawn: list[int] = []
-    while len(drawn) < count:
-        missing = count - len(drawn)
-        block = entropy(SHARE_BYTES * missing)
-        if len(block) != SHARE_BYTES * missing:
-            raise OwnFault("the source of entropy gave too few bytes")
+    found: list[int] = []
+    while len(found) < count:
+        missing = count - len(found)
+        block = drawn(entropy, SHARE_BYTES * missing)
         numbers = (int.from_bytes(block[k * SHARE_BYTES : (k + 1) * SHARE_BYTES], "little") % 2**255 for k in range(missing))
-        drawn += [value for value in numbers if value < PRIME]
-    return drawn
+        found += [value for value in numbers if value < PRIME]
+    return found
