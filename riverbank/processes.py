@@ -81,11 +81,14 @@ def _appended(log: Path) -> IO[bytes]:
 
 
 async def exited(process: subprocess.Popen[bytes]) -> int:
-    """The exit code, once there is one."""
+    """The exit code, once there is one; whatever the child left behind in its process group is killed then."""
     while True:
-        if (code := process.poll()) is not None:
-            return code
-        await asyncio.sleep(_POLL_S)
+        if process.returncode is not None:
+            return process.returncode
+        if process.poll() is not None:
+            _kill_group(process)
+        else:
+            await asyncio.sleep(_POLL_S)
 
 
 async def stop_process(process: subprocess.Popen[bytes], grace_s: float = STOP_GRACE_S) -> int:
@@ -93,15 +96,20 @@ async def stop_process(process: subprocess.Popen[bytes], grace_s: float = STOP_G
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(exited(process), grace_s)
+            return await asyncio.wait_for(exited(process), grace_s)
     return await kill_process(process)
 
 
 async def kill_process(process: subprocess.Popen[bytes]) -> int:
-    """SIGKILL to the child and whatever it left in its process group; the exit code."""
+    """SIGKILL to the child and its process group; the exit code."""
+    if process.returncode is None:  # Once reaped, the number may belong to a stranger.
+        _kill_group(process)
+    return await exited(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):  # The whole group is gone already, which is what we want.
         os.killpg(process.pid, signal.SIGKILL)
-    return await exited(process)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,5 +196,9 @@ class Supervisor:
                 )
                 return
             await asyncio.sleep(self.patience.pause_s(failures))
-            child.process = spawn(child.argv, log=child.log, env=child.env)
+            try:
+                child.process = spawn(child.argv, log=child.log, env=child.env)
+            except ChildError as error:
+                self._lost.put_nowait(error)
+                return
             child.restarts += 1
