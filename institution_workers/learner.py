@@ -1,0 +1,310 @@
+"""Events in, lessons out: each event is scored when it happens and learned once, when its label comes, as it was then.
+
+Called by `turns` for every record of the institution's own topics, in the order of their arrival.
+Never reads a clock or writes a file: time comes with the records, memory is `recall` and `pupil`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from federation.heads.behaviour import Behaviour
+from federation.heads.credit import CreditEncoder
+from federation.heads.fraud import FraudEncoder
+from federation.heads.head import FeatureError
+from federation.heads.prequential import PrequentialAuc, PrequentialHitRate
+from federation.heads.products import Catalogue
+from federation.messages import (
+    CardTransaction,
+    CreditApplication,
+    FeedbackGiven,
+    HeadName,
+    InteractionKind,
+    OutcomeObserved,
+    ProductInteraction,
+    RefusalReason,
+    Verdict,
+)
+from institution_workers.ingest import Event, Refusal, read
+from institution_workers.pupil import FEDERATED, LOCAL, Pupil
+from institution_workers.recall import Decision, Profile, Recall
+from streams.ports import Record
+from streams.topology import Topic
+
+
+class Count(StrEnum):
+    """What is counted per head, besides what `Pupil` counts."""
+
+    READ = "read"
+    DEAD = "dead"
+    HELD = "held"  # Labels that came before their event.
+    UNCONSENTED = "unconsented"  # Events and labels not learned from because the customer has not consented.
+    FORGOTTEN = "forgotten"  # Decisions that gave way before their label came.
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What turns the events of each head into coordinates."""
+
+    credit: CreditEncoder
+    fraud: FraudEncoder
+    products: Catalogue
+
+    @classmethod
+    def shipped(cls) -> Encoders:
+        """Those of schemas/features."""
+        return cls(CreditEncoder.shipped(), FraudEncoder.shipped(), Catalogue.shipped())
+
+
+class Learner:
+    """All heads of one institution. A head without a pupil is not learned: its events are read, counted and left alone."""
+
+    def __init__(
+        self, pupils: Mapping[HeadName, Pupil], encoders: Encoders, recall: Recall, behaviour: Behaviour, topics: Mapping[str, Topic]
+    ) -> None:
+        """`topics`: full name -> row, of the event topics that records come from."""
+        self.pupils: Final = pupils
+        self.counts: dict[str, int] = {}  # "<count>.<head>" and "refused.<topic>.<reason>".
+        self._letters: list[tuple[Record, Refusal]] = []
+        self._profiles: dict[str, Profile] = {}  # Changed and not yet taken.
+        self._encoders = encoders
+        self._recall = recall
+        self._behaviour = behaviour
+        self._topics = topics
+
+    def take(self, record: Record) -> None:
+        """Learn from one record, hold it, or refuse it. What is refused comes out of `take_letters`, with the reason."""
+        topic = self._topics[record.topic]
+        event = read(record, topic)
+        if isinstance(event, Refusal):
+            head_of_topic = _HEADS.get(topic.carries[0])
+            if head_of_topic is not None:
+                self.count(Count.READ, head_of_topic)
+            self._refuse(record, event, head_of_topic)
+            return
+        head = _head_of(event)
+        self.count(Count.READ, head)
+        if head in self.pupils:
+            self._consider(record, event, head)
+
+    def _consider(self, record: Record, event: Event, head: HeadName) -> None:
+        identity = _identity(type(event).__name__, event.event_id)
+        if self._recall.seen(identity):
+            self._refuse(record, Refusal(RefusalReason.DUPLICATE, "an event with this id was read before"), head)
+            return
+        try:
+            refusal = self._learn(record, event, head)
+        except FeatureError as error:
+            refusal = Refusal(RefusalReason.INVALID, str(error))
+        if refusal is not None:
+            self._refuse(record, refusal, head)
+        elif not isinstance(event, (OutcomeObserved, FeedbackGiven)):
+            self._recall.remember(identity)
+            for early in self._recall.release(head, event.event_id):
+                self.take_again(early)
+
+    def take_again(self, record: Record) -> None:
+        """A held label whose event has come: learn it as if it came now. It was counted as read when it was held."""
+        event = read(record, self._topics[record.topic])
+        if not isinstance(event, Refusal):
+            self._consider(record, event, _head_of(event))
+
+    def _learn(self, record: Record, event: Event, head: HeadName) -> Refusal | None:
+        match event:
+            case CardTransaction():
+                return self._payment(event)
+            case CreditApplication():
+                return self._application(event)
+            case ProductInteraction():
+                return self._interaction(event)
+            case OutcomeObserved():
+                return self._label(record, event, head, positive=event.positive)
+            case FeedbackGiven() if head is HeadName.PRODUCTS:
+                return self._answer(event)
+            case FeedbackGiven():
+                return self._label(record, event, head, positive=event.verdict is Verdict.CONFIRMED)
+
+    # --- risks --------------------------------------------------------------------------------------------------
+    def _payment(self, event: CardTransaction) -> Refusal | None:
+        if self._recall.decision(HeadName.FRAUD, event.event_id) is not None:
+            return Refusal(RefusalReason.DUPLICATE, "a payment with this id waits for its label")
+        active = self._encoders.fraud.encode(event, self._behaviour)
+        # Counting payments is no lesson: it describes this customer and this terminal, and stays here.
+        self._behaviour.observe(event.customer, event.terminal, event.amount, event.occurred_at_ms)
+        self._decide(event, HeadName.FRAUD, active, event.terminal)
+        return None
+
+    def _application(self, event: CreditApplication) -> Refusal | None:
+        if self._recall.decision(HeadName.CREDIT, event.event_id) is not None:
+            return Refusal(RefusalReason.DUPLICATE, "an application with this id waits for its label")
+        self._decide(event, HeadName.CREDIT, self._encoders.credit.encode(event), "")
+        return None
+
+    def _decide(self, event: CardTransaction | CreditApplication, head: HeadName, active: tuple[int, ...], terminal: str) -> None:
+        pupil = self.pupils[head]
+        if event.consented:
+            scores = (pupil.federated.log_odds(active), pupil.local.log_odds(active))
+            decision = Decision(head, event.event_id, event.customer, True, active, *scores, event.occurred_at_ms, terminal)
+        else:
+            # Nothing to learn from is kept; the decision itself is, so that its label is known to belong to somebody.
+            self.count(Count.UNCONSENTED, head)
+            decision = Decision(head, event.event_id, event.customer, False, (), 0.0, 0.0, event.occurred_at_ms)
+        self._recall.wait(decision)
+
+    def _label(self, record: Record, event: OutcomeObserved | FeedbackGiven, head: HeadName, *, positive: bool) -> Refusal | None:
+        labelled = _identity(f"label {head.value}", event.subject)
+        decision = self._recall.decision(head, event.subject)
+        if decision is None:
+            if self._recall.seen(labelled):
+                return Refusal(RefusalReason.DUPLICATE, "its subject was labelled before")
+            self.count(Count.HELD, head)
+            self._recall.hold(head, event.subject, record)
+            return None
+        self._recall.settle(decision)
+        self._recall.remember(labelled)
+        self._recall.remember(_identity(type(event).__name__, event.event_id))
+        if not decision.consented:
+            self.count(Count.UNCONSENTED, head)
+            return None
+        pupil = self.pupils[head]
+        for kind, score in ((FEDERATED, decision.federated), (LOCAL, decision.local)):
+            measure = pupil.quality[kind]
+            if isinstance(measure, PrequentialAuc):
+                measure.add(score, positive)
+        pupil.note_losses(decision.federated, decision.local, positive)
+        pupil.teach(decision.active, positive)
+        pupil.count_example()
+        if decision.terminal:
+            self._behaviour.label(decision.terminal, positive, event.occurred_at_ms)
+        return None
+
+    # --- products -----------------------------------------------------------------------------------------------
+    def _interaction(self, event: ProductInteraction) -> Refusal | None:
+        catalogue = self._encoders.products
+        profile = replace(self._recall.profile(event.customer), consented=event.consented)
+        catalogue.encode(profile.held, event.product)  # An unknown product is refused before anything changes.
+        if event.segment is not None:
+            profile = replace(profile, segment=event.segment)
+        if not event.consented:
+            self.count(Count.UNCONSENTED, HeadName.PRODUCTS)
+        match event.kind:
+            case InteractionKind.ACQUIRED if event.product not in profile.held:
+                if event.consented:
+                    self._acquisition(event.event_id, profile.held, event.product)
+                self._keep(_with(profile, held=event.product), event.occurred_at_ms)
+            case InteractionKind.DECLINED:
+                if event.consented:
+                    self._declined(profile.held, event.product)
+                self._keep(_with(profile, dismissed=event.product), event.occurred_at_ms)
+            case InteractionKind.CANCELLED:
+                self._keep(replace(profile, held=_without(profile.held, event.product)), event.occurred_at_ms)
+            case _:
+                self._keep(profile, event.occurred_at_ms)
+        return None
+
+    def _answer(self, event: FeedbackGiven) -> Refusal | None:
+        product = event.product or ""
+        answered = _identity("answer", f"{event.subject}\n{product}")
+        if self._recall.seen(answered):
+            return Refusal(RefusalReason.DUPLICATE, "this recommendation was answered before")
+        profile = self._recall.profile(event.customer)
+        lesson = self._encoders.products.encode(profile.held, product)
+        accepted = event.verdict is Verdict.ACCEPTED
+        if not profile.consented:
+            self.count(Count.UNCONSENTED, HeadName.PRODUCTS)
+        elif accepted:
+            # The acquisition itself follows as an interaction and is measured there.
+            self.pupils[HeadName.PRODUCTS].teach(lesson, positive=True)
+            self.pupils[HeadName.PRODUCTS].count_example()
+        else:
+            self._declined(profile.held, product)
+        if not accepted:
+            self._keep(_with(profile, dismissed=product), event.occurred_at_ms)
+        self._recall.remember(answered)
+        self._recall.remember(_identity(type(event).__name__, event.event_id))
+        return None
+
+    def _acquisition(self, event_id: str, held: tuple[str, ...], product: str) -> None:
+        pupil = self.pupils[HeadName.PRODUCTS]
+        for kind, card in ((FEDERATED, pupil.federated), (LOCAL, pupil.local)):
+            measure = pupil.quality[kind]
+            if isinstance(measure, PrequentialHitRate):
+                measure.add(self._encoders.products.place_of(card.to_vector(), held, product))
+        for active, positive in self._encoders.products.lessons(event_id, held, product):
+            pupil.note_losses(pupil.federated.log_odds(active), pupil.local.log_odds(active), positive)
+            pupil.teach(active, positive)
+        pupil.count_example()
+
+    def _declined(self, held: tuple[str, ...], product: str) -> None:
+        self.pupils[HeadName.PRODUCTS].teach(self._encoders.products.encode(held, product), positive=False)
+        self.pupils[HeadName.PRODUCTS].count_example()
+
+    def _keep(self, profile: Profile, at_ms: int) -> None:
+        before = self._recall.profile(profile.customer)
+        if profile == before and before.updated_at_ms:
+            return
+        kept = replace(profile, updated_at_ms=max(at_ms, before.updated_at_ms))
+        self._recall.set_profile(kept)
+        if (kept.held, kept.dismissed) != (before.held, before.dismissed) or not before.updated_at_ms:
+            self._profiles[kept.customer] = kept
+
+    # --- what came of it ----------------------------------------------------------------------------------------
+    def take_letters(self) -> list[tuple[Record, Refusal]]:
+        """Records refused since the last call."""
+        taken, self._letters = self._letters, []
+        return taken
+
+    def take_profiles(self) -> list[Profile]:
+        """Profiles whose products changed since the last call, each once, as they are now."""
+        taken, self._profiles = self._profiles, {}
+        return list(taken.values())
+
+    # --- refusals and counts ------------------------------------------------------------------------------------
+    def refuse_overdue(self, now_ms: int) -> None:
+        """Labels held too long, or beyond the room for them: their event never came."""
+        for record in self._recall.overdue(now_ms):
+            event = read(record, self._topics[record.topic])
+            head = None if isinstance(event, Refusal) else _head_of(event)
+            self._refuse(record, Refusal(RefusalReason.UNKNOWN_SUBJECT, "no event with the id of its subject came"), head)
+
+    def _refuse(self, record: Record, refusal: Refusal, head: HeadName | None) -> None:
+        self._letters.append((record, refusal))
+        name = f"refused.{self._topics[record.topic].name}.{refusal.reason.value}"
+        self.counts[name] = self.counts.get(name, 0) + 1
+        if head is not None:
+            self.count(Count.DEAD, head)
+
+    def count(self, what: Count, head: HeadName, many: int = 1) -> None:
+        """Add to a counter of a head."""
+        name = f"{what.value}.{head.value}"
+        self.counts[name] = self.counts.get(name, 0) + many
+
+
+_HEADS: Final[Mapping[type, HeadName]] = {
+    CardTransaction: HeadName.FRAUD,
+    CreditApplication: HeadName.CREDIT,
+    ProductInteraction: HeadName.PRODUCTS,
+}
+
+
+def _head_of(event: Event) -> HeadName:
+    return event.head if isinstance(event, (OutcomeObserved, FeedbackGiven)) else _HEADS[type(event)]
+
+
+def _identity(kind: str, name: str) -> bytes:
+    """What is remembered of an id: 16 bytes, so that customers' events cannot be listed from them."""
+    return hashlib.blake2b(f"{kind}\n{name}".encode(), digest_size=16).digest()
+
+
+def _with(profile: Profile, *, held: str | None = None, dismissed: str | None = None) -> Profile:
+    """The profile with a product taken (and no longer dismissed), or dismissed."""
+    if held is not None:
+        return replace(profile, held=tuple(sorted({*profile.held, held})), dismissed=_without(profile.dismissed, held))
+    return replace(profile, dismissed=tuple(sorted({*profile.dismissed, *([dismissed] if dismissed is not None else [])})))
+
+
+def _without(products: tuple[str, ...], product: str) -> tuple[str, ...]:
+    return tuple(other for other in products if other != product)

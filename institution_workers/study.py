@@ -1,0 +1,141 @@
+"""The institution's own topics, a turn at a time: records learned, and saved together with their offsets and what is to be said.
+
+Called by `worker` with each batch; owns the learner and its memory.
+Never learns a record twice: a turn that was not saved is read again, one that was saved is never read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from federation.heads.behaviour import Behaviour
+from federation.messages import CustomerProfile, HeadName, Message, ServingModel
+from institution_workers.ingest import dead_letter
+from institution_workers.learner import Count, Encoders, Learner
+from institution_workers.pupil import Pupil
+from institution_workers.recall import Recall
+from institution_workers.saving import load_behaviour, load_pupils, save_behaviour, save_pupil
+from institution_workers.storage import Store
+from streams.codec import encode
+from streams.ports import Clock, Outgoing, Position, Record
+from streams.topology import DEAD_LETTERS, EVENT_TOPICS, PROFILES, SERVING_MODELS, Cluster, Topic
+
+SERVE_MS: Final = 3_000  # How old the portal's model may be when there is a newer one.
+
+
+class Study:
+    """Everything one institution learns from its own events."""
+
+    def __init__(
+        self,
+        store: Store,
+        institution: str,
+        heads: Iterable[HeadName],
+        *,
+        clock: Clock,
+        encoders: Encoders | None = None,
+        serve_ms: int = SERVE_MS,
+        reach: Callable[[str], None] = lambda _point: None,
+    ) -> None:
+        """Take up what the store holds. `reach` is told each labelled point, so that tests can crash there."""
+        encoders = encoders or Encoders.shipped()
+        self._store = store
+        self._institution = institution
+        self._clock = clock
+        self._serve_ms = serve_ms
+        self._reach = reach
+        self._recall = Recall(store.database)
+        self._behaviour: Behaviour = load_behaviour(store)
+        topics = {topic.full_name(institution): topic for topic in EVENT_TOPICS}
+        self.learner: Final = Learner(load_pupils(store, heads, encoders), encoders, self._recall, self._behaviour, topics)
+        self.learner.counts = store.counters()
+        self._served: dict[HeadName, tuple[int, int]] = {}  # Head -> (events learned, version) of the model last served.
+        self._served_ms = 0
+
+    @property
+    def pupils(self) -> dict[HeadName, Pupil]:
+        """The heads learned."""
+        return dict(self.learner.pupils)
+
+    def positions(self) -> Sequence[Position]:
+        """Where to read on: the institution's own offsets, events before labels."""
+        return [
+            Position(name, partition, self._store.next_offset(name, partition))
+            for topic in EVENT_TOPICS
+            for name in (topic.full_name(self._institution),)
+            for partition in range(topic.partitions)
+        ]
+
+    def turn(self, records: Sequence[Record]) -> None:
+        """Learn a batch and save: afterwards all of it happened, or, after a crash, none of it. An empty batch is housekeeping."""
+        now_ms = self._clock.now_ms()
+        learned_before = {head: pupil.learned for head, pupil in self.learner.pupils.items()}
+        with self._store.turn():
+            for record in records:
+                self.learner.take(record)
+            # The log's own time, so that a backlog does not make a label look overdue whose event is just being read.
+            self.learner.refuse_overdue(records[-1].timestamp_ms if records else now_ms)
+            self._reach("learned")
+            self._store.journal(Cluster.OWN, self._to_say(now_ms))
+            self._keep_places(records)
+            forgotten = self._recall.flush()
+            for head, count in forgotten.items():
+                self.learner.count(Count.FORGOTTEN, head, count)
+            save_behaviour(self._store, self._behaviour)
+            for head, pupil in self.learner.pupils.items():
+                if pupil.learned != learned_before[head]:
+                    save_pupil(self._store, pupil)
+            self._store.set_counters(self.learner.counts.items())
+            self._reach("written")
+        self._reach("saved")
+
+    def waiting(self, head: HeadName) -> int:
+        """How many decisions of this head wait for their label."""
+        return self._recall.waiting(head)
+
+    def serve(self, head: HeadName, now_ms: int) -> Outgoing:
+        """The record that gives the portal the current model of a head; to be journaled."""
+        pupil = self.learner.pupils[head]
+        self._served[head] = (pupil.learned, pupil.basis.version)
+        return self._outgoing(
+            SERVING_MODELS,
+            head.value,
+            ServingModel(
+                head=head,
+                version=pupil.basis.version,
+                epoch=pupil.basis.epoch,
+                round=pupil.basis.round,
+                layout_digest=pupil.layout.digest,
+                vector=pupil.serving().astype("<f8").tobytes(),
+                events_learned=pupil.learned,
+                saved_at_ms=now_ms,
+            ),
+        )
+
+    def _keep_places(self, records: Sequence[Record]) -> None:
+        places = {(record.topic, record.partition): record.offset + 1 for record in records}
+        for (topic, partition), next_offset in places.items():
+            self._store.set_offset(topic, partition, next_offset)
+
+    def _to_say(self, now_ms: int) -> list[Outgoing]:
+        """Letters, profiles and due models of this turn."""
+        said = [
+            self._outgoing(DEAD_LETTERS, record.topic, dead_letter(record, refusal, now_ms=now_ms))
+            for record, refusal in self.learner.take_letters()
+        ]
+        for profile in self.learner.take_profiles():
+            message = CustomerProfile(
+                customer=profile.customer, held=profile.held, dismissed=profile.dismissed, updated_at_ms=profile.updated_at_ms
+            )
+            said.append(self._outgoing(PROFILES, profile.customer, message))
+        if now_ms - self._served_ms >= self._serve_ms:
+            self._served_ms = now_ms
+            said += [
+                self.serve(head, now_ms)
+                for head, pupil in self.learner.pupils.items()
+                if self._served.get(head) != (pupil.learned, pupil.basis.version)
+            ]
+        return said
+
+    def _outgoing(self, topic: Topic, key: str, message: Message) -> Outgoing:
+        return Outgoing(topic.full_name(self._institution), 0, key.encode(), encode(message))
