@@ -60,7 +60,7 @@ def encode(message: Message) -> bytes:
         datum = known.shape.datum_of(message)
         problem = known.shape.problem_in(datum)
         if problem is None:
-            return _written(known, datum)
+            return _written(known.written, datum, known.header)
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise OwnFault(f"a {known.shape.kind.__name__} holds a value of a wrong type ({type(error).__name__})") from error
     raise OwnFault(f"a {known.shape.kind.__name__} cannot be sent: {problem[1]}")
@@ -81,12 +81,12 @@ def decode(value: bytes, allowed: tuple[type, ...], bytes_max: int) -> Message:
     stream = io.BytesIO(value)
     stream.seek(HEADER_BYTES)
     try:
-        datum: Any = fastavro.schemaless_reader(stream, known.written, None)
-        canonical = _written(known, datum) == value
+        datum = _read(stream, known.written)
+        canonical = _written(known.written, datum, known.header) == value
         if known.read is not None:
             stream.seek(HEADER_BYTES)
-            datum = fastavro.schemaless_reader(stream, known.written, known.read)
-    except Exception as error:  # Its failures have no common base: IndexError, EOFError, UnicodeDecodeError, ...
+            datum = _read(stream, known.written, known.read)
+    except _UnreadableError as error:
         raise DecodeError(RefusalReason.MALFORMED, _what_is_wrong(known, value)) from error
     problem = known.shape.problem_in(datum)
     if problem is not None:
@@ -96,10 +96,21 @@ def decode(value: bytes, allowed: tuple[type, ...], bytes_max: int) -> Message:
     return cast("Message", known.shape.message_of(datum))
 
 
-def _written(known: _Known, datum: dict[str, Any]) -> bytes:
+class _UnreadableError(Exception):
+    """fastavro could not read, or could not write again what it had read; says its exception's name."""
+
+
+def _read(stream: io.BytesIO, written: Any, read: Any = None) -> Any:
+    try:
+        return fastavro.schemaless_reader(stream, written, read)
+    except Exception as error:  # Its failures have no common base: IndexError, EOFError, UnicodeDecodeError, ...
+        raise _UnreadableError(type(error).__name__) from error
+
+
+def _written(schema: Any, datum: Any, header: bytes = b"") -> bytes:
     stream = io.BytesIO()
-    stream.write(known.header)
-    fastavro.schemaless_writer(stream, known.written, datum)
+    stream.write(header)
+    fastavro.schemaless_writer(stream, schema, datum)
     return stream.getvalue()
 
 
@@ -152,13 +163,11 @@ def _what_is_wrong(known: _Known, value: bytes) -> str:
     stream.seek(HEADER_BYTES)
     for field in known.written["fields"]:
         start = stream.tell()
+        schema = _parsed(inlined(field["type"], definitions))
         try:
-            schema = _parsed(inlined(field["type"], definitions))
-            datum: Any = fastavro.schemaless_reader(stream, schema, None)
-            again = io.BytesIO()
-            fastavro.schemaless_writer(again, schema, datum)
-        except Exception as error:  # As in decode().
-            return f"{name}: {field['name']}, from byte {start}, cannot be read ({type(error).__name__})"
-        if again.getvalue() != value[start : stream.tell()]:
+            datum = _read(stream, schema)
+        except _UnreadableError as error:
+            return f"{name}: {field['name']}, from byte {start}, cannot be read ({error})"
+        if _written(schema, datum) != value[start : stream.tell()]:
             return f"{name}: {field['name']}, from byte {start}, is not in its one canonical spelling"
     return f"{name}: {len(value) - stream.tell()} bytes are left over from byte {stream.tell()}"

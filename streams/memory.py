@@ -59,7 +59,7 @@ class MemoryLog(Log):
                 raise LogRefused(
                     f"{position.topic}/{position.partition} ends at {end}, before offset {position.offset}: it lost records, or is another log"
                 )
-        return _MemoryReader(self, {(position.topic, position.partition): position.offset for position in start})
+        return _MemoryReader(self._stored, self._grown, {(position.topic, position.partition): position.offset for position in start})
 
     async def close(self) -> None:
         """Nothing to free; the records stay, as a broker's do."""
@@ -84,8 +84,9 @@ class MemoryLog(Log):
 class _MemoryReader(LogReader):
     """Positions in a MemoryLog."""
 
-    def __init__(self, log: MemoryLog, positions: dict[Partition, int]) -> None:
-        self._log = log
+    def __init__(self, stored: Mapping[Partition, _Stored], grown: asyncio.Condition, positions: dict[Partition, int]) -> None:
+        self._stored = stored
+        self._grown = grown
         self._positions = positions
 
     async def poll(self, records_max: int, wait_ms: int) -> Sequence[Record]:
@@ -94,19 +95,19 @@ class _MemoryReader(LogReader):
         if found or wait_ms == 0:
             return found
         try:
-            async with asyncio.timeout(wait_ms / 1000), self._log._grown:
-                await self._log._grown.wait_for(self._more)
+            async with asyncio.timeout(wait_ms / 1000), self._grown:
+                await self._grown.wait_for(self._more)
         except TimeoutError:
             return ()
         return self._take(records_max)
 
     def _more(self) -> bool:
-        return any(offset < self._log._stored[partition].end for partition, offset in self._positions.items())
+        return any(offset < self._stored[partition].end for partition, offset in self._positions.items())
 
     def _take(self, records_max: int) -> list[Record]:
         found: list[Record] = []
         for partition, offset in list(self._positions.items()):
-            stored = self._log._stored[partition]
+            stored = self._stored[partition]
             first = max(offset, stored.start) - stored.start
             taken = stored.records[first : first + records_max - len(found)]
             found += taken
@@ -118,7 +119,7 @@ class _MemoryReader(LogReader):
 
     async def end_offsets(self) -> Mapping[Partition, int]:
         """As the port."""
-        return {partition: self._log._stored[partition].end for partition in self._positions}
+        return {partition: self._stored[partition].end for partition in self._positions}
 
     async def close(self) -> None:
         """Nothing to free."""

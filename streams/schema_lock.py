@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from streams.schemas import NAMESPACE, canonical_form, definitions_in, expanded, fingerprint_of, raw_schemas, render_messages
+from streams.schemas import NAMESPACE, PRIMITIVES, canonical_form, definitions_in, expanded, fingerprint_of, raw_schemas, render_messages
 
 # What a value written as the key may be read as (Avro 1.12, "Schema Resolution"), where messages have such types.
 _PROMOTIONS: Final = {
@@ -79,22 +79,25 @@ def _unreadable(new: Any, old: Any, ours: Mapping[str, Any], theirs: Mapping[str
     if isinstance(new, list):
         tries = [_unreadable(branch, old, ours, theirs, where) for branch in new]
         return [] if [] in tries else [f"{where}: no branch reads {_kind(old)}"]
-    if isinstance(new, str) or isinstance(old, str):
-        fits = new == old or (isinstance(old, str) and isinstance(new, str) and new in _PROMOTIONS.get(old, set()))
-        return [] if fits else [f"{where}: {_kind(old)} cannot be read as {_kind(new)}"]
-    if new["type"] != old["type"]:
-        return [f"{where}: {_kind(old)} cannot be read as {_kind(new)}"]
-    if new["type"] in {"array", "map"}:
+    if _kind(new) != _kind(old):
+        return [] if _kind(new) in _PROMOTIONS.get(_kind(old), ()) else [f"{where}: {_kind(old)} cannot be read as {_kind(new)}"]
+    if _kind(new) in {"array", "map"}:
         part = "items" if new["type"] == "array" else "values"
         return _unreadable(new[part], old[part], ours, theirs, f"{where}[]")
+    return [] if _kind(new) in PRIMITIVES else _unreadable_named(new, old, ours, theirs, where)
+
+
+def _unreadable_named(new: Any, old: Any, ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> list[str]:
     if _short(new) != _short(old):
         return [f"{where}: {_short(old)} was renamed {_short(new)}"]
+    return _unreadable_record(new, old, ours, theirs, where) if _kind(new) == "record" else _unreadable_leaf(new, old, where)
+
+
+def _unreadable_leaf(new: Any, old: Any, where: str) -> list[str]:
     if new["type"] == "enum":
         lost = [symbol for symbol in old["symbols"] if symbol not in new["symbols"]]
         return [f"{where}: {_short(old)} lost {', '.join(lost)}"] if lost else []
-    if new["type"] == "fixed":
-        return [] if new["size"] == old["size"] else [f"{where}: {_short(old)} has {new['size']} bytes instead of {old['size']}"]
-    return _unreadable_record(new, old, ours, theirs, where)
+    return [] if new["size"] == old["size"] else [f"{where}: {_short(old)} has {new['size']} bytes instead of {old['size']}"]
 
 
 def _unreadable_record(new: Any, old: Any, ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> list[str]:

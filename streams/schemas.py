@@ -98,7 +98,7 @@ def _canonical(schema: Any) -> Any:
         return schema
     if isinstance(schema, list):
         return [_canonical(branch) for branch in schema]
-    kept = {}
+    kept: dict[str, Any] = {}
     if "name" in schema:
         kept["name"] = f"{NAMESPACE}.{schema['name'].removeprefix(f'{NAMESPACE}.')}"
     kept["type"] = schema["type"]

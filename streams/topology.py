@@ -11,7 +11,13 @@ from enum import StrEnum
 from typing import Final
 
 from federation import messages as m
+from federation.errors import require
 from federation.limits import EVENT_BYTES_MAX, RECORD_BYTES_MAX
+
+# Kafka's limit is on a batch of records, not on a record; a record's own limit is Topic.bytes_max, checked by the codec.
+BATCH_BYTES_MAX: Final = 1_048_588
+require(RECORD_BYTES_MAX + 4096 < BATCH_BYTES_MAX, "the largest record does not fit a batch")
+_DAY_MS: Final = 24 * 3_600_000
 
 
 class Role(StrEnum):
@@ -53,6 +59,17 @@ class Topic:
         if (self.cluster is Cluster.OWN) != (institution is not None):
             raise ValueError(f"{self.name}: an own topic needs an institution, a federation topic takes none")
         return self.name if institution is None else f"{institution}.{self.name}"
+
+    def broker_settings(self) -> dict[str, str]:
+        """What provisioning asks of the broker for this topic."""
+        if self.keep_hours is None:
+            # An erased customer's last record must go too, though nothing may be written afterwards.
+            cleanup = {"cleanup.policy": "compact", "max.compaction.lag.ms": str(_DAY_MS), "segment.ms": str(_DAY_MS)}
+        else:
+            keep_ms = self.keep_hours * 3_600_000
+            # Only closed segments are deleted: without this, a quiet topic keeps a day's records for a week more.
+            cleanup = {"cleanup.policy": "delete", "retention.ms": str(keep_ms), "segment.ms": str(min(keep_ms, _DAY_MS))}
+        return cleanup | {"max.message.bytes": str(BATCH_BYTES_MAX), "message.timestamp.type": "LogAppendTime"}
 
 
 def _own(

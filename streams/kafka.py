@@ -1,0 +1,327 @@
+"""The log on Apache Kafka, and the creation of its topics: the only module that touches aiokafka.
+
+Called by the workers' wiring, the portal and provisioning, through the port in `streams.ports`.
+Never rests on Kafka's transactions or consumer groups: offsets are the caller's, records carry their own identity."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    CorruptRecordException,
+    InvalidTopicError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    OffsetOutOfRangeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+    for_code,
+)
+
+from streams.ports import Log, LogReader, LogRefused, LogUnavailable, Outgoing, Position, Record
+from streams.topology import BATCH_BYTES_MAX, Topic
+
+Partition = tuple[str, int]
+
+ANSWER_MS: Final = 10_000  # One request; a broker that is up answers in milliseconds.
+DELIVER_MS: Final = 30_000  # A whole append, broker restarts included.
+# A fetch that waits for idle partitions holds up those that have just been read, so it may not wait long.
+_FETCH_WAIT_MS: Final = 100
+_BATCH_BYTES: Final = 256 * 1024
+_PAUSE_S: Final = 0.25  # Between attempts, while a broker is away.
+# Asking again does not help.
+_REFUSALS: Final = (
+    CorruptRecordException,
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+)
+
+
+class KafkaLog(Log):
+    """The records of one cluster. `bootstrap`: host:port, comma-separated; `ssl_context` None: plain text."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        client_id: str = "riverbank",
+        ssl_context: ssl.SSLContext | None = None,
+        answer_ms: int = ANSWER_MS,
+        deliver_ms: int = DELIVER_MS,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._connection = _connection(bootstrap, client_id, ssl_context, answer_ms)
+        self._deliver_s = deliver_ms / 1000
+        self._producer: AIOKafkaProducer | None = None
+        self._connected_once = False
+        self._turn = asyncio.Lock()  # One append after the other: a failed one replaces the producer under everybody.
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def append(self, records: Sequence[Outgoing]) -> Sequence[int]:
+        """As the port. After a failure, what was not acknowledged is sent again by a new producer: records may lie there twice."""
+        offsets: dict[int, int] = {}
+        try:
+            async with asyncio.timeout(self._deliver_s), self._turn:
+                while len(offsets) < len(records):
+                    producer = await self._started()
+                    error = await _deliver(producer, records, offsets)
+                    if isinstance(error, _REFUSALS):
+                        raise LogRefused(f"Kafka at {self._bootstrap} refuses a record: {_sentence(error)}") from error
+                    if error is not None:
+                        self._retire()
+                        await asyncio.sleep(_PAUSE_S)
+        except TimeoutError as error:
+            self._retire()
+            missing = len(records) - len(offsets)
+            raise LogUnavailable(f"Kafka at {self._bootstrap} has not taken {missing} records within {self._deliver_s:g} s") from error
+        return [offsets[index] for index in range(len(records))]
+
+    async def reader(self, start: Sequence[Position]) -> LogReader:
+        """As the port."""
+        consumer = AIOKafkaConsumer(
+            **self._connection, group_id=None, enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=_FETCH_WAIT_MS
+        )
+        reader = _KafkaReader(consumer, self._bootstrap)
+        try:
+            async with _explained(self._bootstrap):
+                await consumer.start()
+                await reader.seek({TopicPartition(p.topic, p.partition): p.offset for p in start})
+        except BaseException:
+            await consumer.stop()
+            raise
+        return reader
+
+    async def close(self) -> None:
+        """As the port."""
+        async with self._turn:
+            producer, self._producer = self._producer, None
+            if producer is not None:
+                await producer.stop()
+        await asyncio.gather(*self._retiring)
+
+    async def _started(self) -> AIOKafkaProducer:
+        while self._producer is None:
+            producer = AIOKafkaProducer(
+                **self._connection, acks="all", enable_idempotence=True, max_request_size=BATCH_BYTES_MAX, max_batch_size=_BATCH_BYTES
+            )
+            try:
+                async with _explained(self._bootstrap):
+                    await producer.start()
+                self._producer = producer
+                self._connected_once = True
+            except LogUnavailable:
+                await producer.stop()
+                if not self._connected_once:
+                    raise  # A wrong address, most likely: say so at once.
+                await asyncio.sleep(_PAUSE_S)
+            except BaseException:
+                await producer.stop()
+                raise
+        return self._producer
+
+    def _retire(self) -> None:
+        """Drop a producer whose records have an unknown fate."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            task = asyncio.create_task(_abort(producer), name="retire a Kafka producer")
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+
+async def _abort(producer: AIOKafkaProducer) -> None:
+    """Stop without flushing. An idempotent producer never gives a record up, so its own stop() waits for a dead broker for ever."""
+    sender, accumulator = producer._sender, producer._message_accumulator  # noqa: SLF001 There is no public way.
+    sender.sender_task.cancel()
+    await asyncio.wait([sender.sender_task])
+    accumulator.fail_all(KafkaConnectionError("given up"))
+    await producer.stop()
+
+
+async def _deliver(producer: AIOKafkaProducer, records: Sequence[Outgoing], offsets: dict[int, int]) -> Exception | None:
+    """Send every record that has no offset yet and note the offsets of those acknowledged; the first error, if any.
+
+    Of each partition only what came before its first failure counts as acknowledged: the rest is to be sent again, in order.
+    """
+    waiting: list[tuple[int, asyncio.Future[Any]]] = []
+    failed: dict[Partition, Exception] = {}
+    for index, record in enumerate(records):
+        if index in offsets:
+            continue
+        try:
+            if record.partition not in await producer.partitions_for(record.topic):
+                raise LogRefused(f"there is no partition {record.topic}/{record.partition}")
+            sent = await producer.send(record.topic, record.value, record.key, record.partition)
+        except KafkaError as error:
+            failed[record.topic, record.partition] = error
+            break
+        waiting.append((index, sent))
+    results = await asyncio.gather(*(future for _, future in waiting), return_exceptions=True)
+    for (index, _), result in zip(waiting, results, strict=True):
+        partition = records[index].topic, records[index].partition
+        if isinstance(result, Exception):
+            failed.setdefault(partition, result)
+        elif not isinstance(result, BaseException) and partition not in failed:
+            offsets[index] = result.offset
+    return next(iter(failed.values()), None)
+
+
+class _KafkaReader(LogReader):
+    """One consumer with manual assignment."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, bootstrap: str) -> None:
+        self._consumer = consumer
+        self._bootstrap = bootstrap
+
+    async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Assign these partitions and go to these offsets, or to the start of what is left of a partition."""
+        existing = await self._consumer.topics()
+        for partition in offsets:
+            known = self._consumer.partitions_for_topic(partition.topic) if partition.topic in existing else None
+            if partition.partition not in (known or ()):
+                raise LogRefused(f"there is no partition {partition.topic}/{partition.partition} at {self._bootstrap}")
+        self._consumer.assign(list(offsets))
+        starts = await self._consumer.beginning_offsets(list(offsets))
+        ends = await self._consumer.end_offsets(list(offsets))
+        for partition, offset in offsets.items():
+            if offset > ends[partition]:
+                raise LogRefused(_lost(partition, ends[partition], offset))
+            self._consumer.seek(partition, max(offset, starts[partition]))
+
+    async def poll(self, records_max: int, wait_ms: int) -> Sequence[Record]:
+        """As the port. A broker that is away reads as silence: watch end_offsets(), which says so."""
+        async with _explained(self._bootstrap):
+            try:
+                batches = await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
+            except OffsetOutOfRangeError as error:
+                await self._after_truncation(error.args[0])
+                return ()
+        return [
+            Record(partition.topic, partition.partition, found.offset, found.key, found.value, found.timestamp)
+            for partition, batch in batches.items()
+            for found in batch
+        ]
+
+    async def end_offsets(self) -> Mapping[Partition, int]:
+        """As the port; LogUnavailable when the broker does not answer."""
+        async with _explained(self._bootstrap):
+            ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
+
+    async def close(self) -> None:
+        """As the port."""
+        await self._consumer.stop()
+
+    async def _after_truncation(self, asked: Mapping[TopicPartition, int]) -> None:
+        starts = await self._consumer.beginning_offsets(list(asked))
+        for partition, offset in asked.items():
+            if offset > starts[partition]:
+                raise LogRefused(_lost(partition, starts[partition], offset))
+            self._consumer.seek(partition, starts[partition])
+
+
+async def provision_topics(
+    bootstrap: str,
+    topics: Iterable[Topic],
+    institution: str | None = None,
+    *,
+    replication: int = 1,
+    ssl_context: ssl.SSLContext | None = None,
+    answer_ms: int = ANSWER_MS,
+) -> Sequence[str]:
+    """Create those of `topics` (all of one cluster) that are missing; the full names created. Existing ones are compared.
+
+    LogRefused, with every difference: a topic exists with other partitions, retention or limits than its row says.
+    `replication`: copies of each record; from three on, two must hold a record before it is acknowledged.
+    """
+    rows = {topic.full_name(institution): topic for topic in topics}
+    admin = AIOKafkaAdminClient(**_connection(bootstrap, "riverbank-provisioning", ssl_context, answer_ms))
+    try:
+        async with _explained(bootstrap):
+            await admin.start()
+            existing = set(await admin.list_topics()) & set(rows)
+            missing = [name for name in rows if name not in existing]
+            differences = await _differences(admin, {name: rows[name] for name in rows if name in existing})
+            if differences:
+                raise LogRefused(f"topics at {bootstrap} differ from their rows: {'; '.join(differences)}")
+            await _create(admin, {name: rows[name] for name in missing}, replication)
+    finally:
+        await admin.close()
+    return missing
+
+
+async def _create(admin: AIOKafkaAdminClient, rows: Mapping[str, Topic], replication: int) -> None:
+    safe = {"min.insync.replicas": "2"} if replication >= 3 else {}
+    wanted = [NewTopic(name, row.partitions, replication, topic_configs=row.broker_settings() | safe) for name, row in rows.items()]
+    if not wanted:
+        return
+    answer = await admin.create_topics(wanted)
+    for name, code, *message in answer.topic_errors:
+        error = for_code(code)
+        # Two processes may provision at once; the later one finds on its next run whether they agree.
+        if code != 0 and error is not TopicAlreadyExistsError:
+            raise LogRefused(f"topic {name} cannot be created: {(message and message[0]) or error.__name__}")
+
+
+async def _differences(admin: AIOKafkaAdminClient, rows: Mapping[str, Topic]) -> list[str]:
+    if not rows:
+        return []
+    found = []
+    for described in await admin.describe_topics(list(rows)):
+        name, partitions = described["topic"], len(described["partitions"])
+        if partitions != rows[name].partitions:
+            found.append(f"{name} has {partitions} partitions instead of {rows[name].partitions}")
+    for response in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in rows]):
+        for _code, _message, _kind, name, entries in response.resources:
+            actual = {entry[0]: entry[1] for entry in entries}
+            found += [
+                f"{name} has {key}={actual.get(key)} instead of {value}"
+                for key, value in rows[name].broker_settings().items()
+                if actual.get(key) != value
+            ]
+    return found
+
+
+def _connection(bootstrap: str, client_id: str, ssl_context: ssl.SSLContext | None, answer_ms: int) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": bootstrap,
+        "client_id": client_id,
+        "request_timeout_ms": answer_ms,
+        "security_protocol": "PLAINTEXT" if ssl_context is None else "SSL",
+        "ssl_context": ssl_context,
+    }
+
+
+@asynccontextmanager
+async def _explained(bootstrap: str) -> AsyncIterator[None]:
+    """Turn aiokafka's failures into the port's, each with the address."""
+    try:
+        yield
+    except KafkaConnectionError as error:
+        raise LogUnavailable(f"no Kafka broker answers at {bootstrap}") from error
+    except _REFUSALS as error:
+        raise LogRefused(f"Kafka at {bootstrap} refuses: {_sentence(error)}") from error
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise LogUnavailable(f"Kafka at {bootstrap} does not answer as it should: {_sentence(error)}") from error
+
+
+def _sentence(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _lost(partition: TopicPartition, end: int, offset: int) -> str:
+    return f"{partition.topic}/{partition.partition} ends at {end}, before offset {offset}: it lost records, or is another log"

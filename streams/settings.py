@@ -1,0 +1,348 @@
+"""What an operator may set: one TOML file per process, environment variables over it, every field with its bounds.
+
+Called by the CLI and by each worker's run(); RIVERBANK_AGGREGATOR__ROUND_MS=500 overrides round_ms under [aggregator].
+Never holds a secret: keys and passwords lie in files that only their owner can read, and settings name the files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as EnvironmentUnreadableError
+
+from federation.limits import (
+    COHORT_MAX,
+    COHORT_MIN,
+    COORDINATE_QUANTA_MAX,
+    NAME_LENGTH_MAX,
+    NOISE_SIGMA_MAX,
+    ROUNDS_PER_EPOCH_MAX,
+    threshold_of,
+)
+from federation.messages import HeadName
+
+_PREFIX: Final = "RIVERBANK_"
+_DELIMITER: Final = "__"
+_DAY_MS: Final = 24 * 3_600_000
+
+
+class SettingsError(Exception):
+    """The settings are wrong; `problems` has one sentence per field."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def _is_key(text: str) -> str:
+    if len(text) != 64 or set(text) - set("0123456789abcdef"):
+        raise ValueError("must be 64 lower-case hexadecimal digits")
+    return text
+
+
+def _has_no_password(dsn: str) -> str:
+    # Between "//" and "@" stands user:password.
+    if ":" in dsn.partition("//")[2].rpartition("@")[0]:
+        raise ValueError("must not contain a password: name a file in audit.password_file")
+    return dsn
+
+
+def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("must not name anything twice")
+    return values
+
+
+# Part of topic names, file names and addresses, hence the narrow alphabet.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=NAME_LENGTH_MAX)]
+Bootstrap = Annotated[
+    str, Field(pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$", description="Kafka brokers, host:port, comma-separated.")
+]
+Heads = Annotated[tuple[HeadName, ...], AfterValidator(_all_different), Field(min_length=1)]
+Duration = Annotated[int, Field(ge=1, le=_DAY_MS)]
+Step = Annotated[float, Field(gt=0, le=10)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class FederationSettings(_Section):
+    """The federation, as its members agreed on it."""
+
+    name: Name
+    """Its name; part of everything signed."""
+    bootstrap: Bootstrap
+    """Its Kafka cluster: host:port, comma-separated."""
+    ca_verify_key: Annotated[str, AfterValidator(_is_key)]
+    """The CA's Ed25519 verify key, hexadecimal; the only key a member takes on trust."""
+
+
+class PartySettings(_Section):
+    """Who this process speaks for."""
+
+    name: Name
+    """Its name in the federation."""
+    key_file: Path
+    """Its private keys, readable by their owner only (mode 0600)."""
+
+
+class InstitutionSettings(_Section):
+    """One institution's worker."""
+
+    bootstrap: Bootstrap
+    """The institution's own Kafka cluster."""
+    state_dir: Path
+    """Where its SQLite file lies: models, offsets, what it said in rounds."""
+    heads: Heads = tuple(HeadName)
+    """What it learns and takes part in."""
+    learning_rate: Step = 0.05
+    """Step of the local learners, in log-odds per unit of error."""
+    snapshot_ms: Duration = 1000
+    """Models and offsets are saved together this often."""
+    poll_records_max: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    """Records taken in one turn; between turns, rounds get their say."""
+    future_tolerance_ms: Annotated[int, Field(ge=0, le=_DAY_MS)] = 300_000
+    """An event dated later than this from now is refused."""
+    status_ms: Duration = 1000
+    """Its status is published this often."""
+    waiting_max: Annotated[int, Field(ge=1, le=10_000_000)] = 200_000
+    """Decisions remembered until their label comes; the oldest are forgotten first."""
+
+
+class HeadSettings(_Section):
+    """How the rounds of one head are run."""
+
+    clip_norm: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """L2 bound of one institution's weighted update, in model units."""
+    scale: Annotated[float, Field(ge=1, le=COORDINATE_QUANTA_MAX)] = 65_536.0
+    """Quanta per model unit."""
+    noise_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.01
+    """Standard deviation of the noise in the sum, as a multiple of clip_norm."""
+    examples_max: Annotated[int, Field(ge=1, le=COORDINATE_QUANTA_MAX)] = 10_000
+    """An institution's weight in one round is at most this."""
+    examples_min: Annotated[int, Field(ge=0)] = 1
+    """A round with fewer examples makes no model."""
+    server_optimiser: Literal["fedavg"] = "fedavg"
+    """How the mean update becomes the next model."""
+    server_step: Step = 1.0
+    """How far to go along the mean update."""
+    groups: Annotated[int, Field(ge=1, le=COHORT_MAX // COHORT_MIN)] = 1
+    """Cohorts summed apart, so that a robust rule can compare them."""
+    robust: Literal["none", "median", "trimmed_mean"] = "none"
+    """How the groups' means are combined."""
+
+    @model_validator(mode="after")
+    def _within_the_ring(self) -> Self:
+        if self.clip_norm * self.scale + 1 > COORDINATE_QUANTA_MAX:
+            raise ValueError(f"clip_norm * scale must be below {COORDINATE_QUANTA_MAX} quanta; lower scale")
+        if self.noise_multiplier * self.clip_norm * self.scale > NOISE_SIGMA_MAX:
+            raise ValueError(f"noise_multiplier * clip_norm * scale must be at most {NOISE_SIGMA_MAX} quanta; lower scale")
+        if self.examples_min > self.examples_max * COHORT_MAX:
+            raise ValueError("examples_min is more than the largest cohort can bring")
+        if self.robust != "none" and self.groups == 1:
+            raise ValueError("robust compares groups: set groups to 2 or more")
+        return self
+
+
+class AggregatorSettings(_Section):
+    """The aggregator: whom it invites, and how long it waits."""
+
+    state_dir: Path
+    """Where its working files lie; nothing that matters is kept there alone."""
+    members: Annotated[tuple[Name, ...], AfterValidator(_all_different), Field(min_length=COHORT_MIN, max_length=COHORT_MAX)]
+    """Institutions invited to each epoch."""
+    heads: dict[HeadName, HeadSettings] = Field(default_factory=lambda: {head: HeadSettings() for head in HeadName}, min_length=1)
+    """The heads that have rounds, and how each is run."""
+    round_ms: Duration = 3000
+    """A round is opened this often."""
+    masked_wait_ms: Duration = 1500
+    """Masked updates later than this after the opening are too late."""
+    unmask_wait_ms: Duration = 1500
+    """A round that is not open this long after that is abandoned."""
+    epoch_rounds: Annotated[int, Field(ge=1, le=ROUNDS_PER_EPOCH_MAX)] = 32
+    """Rounds for which keys are agreed at once."""
+    epoch_wait_ms: Duration = 2000
+    """Keys, and then shares, later than this after the invitation are too late."""
+    survivors_min: Annotated[int, Field(ge=COHORT_MIN, le=COHORT_MAX)] | None = None
+    """Fewer contributors than this: no model. Absent: the threshold of the members."""
+
+    @model_validator(mode="after")
+    def _enough_members(self) -> Self:
+        count = len(self.members)
+        if self.survivors_min is not None and not threshold_of(count) <= self.survivors_min <= count:
+            raise ValueError(f"survivors_min must be {threshold_of(count)} to {count}, for {count} members")
+        for head, settings in self.heads.items():
+            if settings.groups * COHORT_MIN > count:
+                raise ValueError(f"heads.{head}.groups: {settings.groups} groups need {settings.groups * COHORT_MIN} members, not {count}")
+        return self
+
+
+class AuditSettings(_Section):
+    """The audit writer."""
+
+    dsn: Annotated[str, AfterValidator(_has_no_password), Field(pattern=r"^(chdb|clickhouse|https?)://\S+$")]
+    """ClickHouse: chdb:///directory for the embedded engine, or a server's address without a password."""
+    password_file: Path | None = None
+    """The server's password, readable by its owner only (mode 0600)."""
+    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """Entries written at once."""
+    flush_ms: Duration = 500
+    """An entry waits no longer than this."""
+
+
+class WebSettings(_Section):
+    """A portal, or without an institution the federation's console."""
+
+    state_dir: Path
+    """Where its files lie."""
+    host: str = "127.0.0.1"
+    """The address it listens on."""
+    port: Port = 0
+    """The port it listens on; 0: one that is free."""
+    port_file: Path | None = None
+    """Where it writes the port it listens on, for whoever started it."""
+    institution: Name | None = None
+    """The institution whose portal this is."""
+    bootstrap: Bootstrap | None = None
+    """That institution's own Kafka cluster."""
+
+    @model_validator(mode="after")
+    def _whose(self) -> Self:
+        if (self.institution is None) != (self.bootstrap is None):
+            raise ValueError("institution and bootstrap belong together: a portal has both, the console neither")
+        return self
+
+
+class OpsSettings(_Section):
+    """How a process is watched."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least grave log line written to stderr."""
+    metrics_host: str = "127.0.0.1"
+    """Where Prometheus reads the metrics."""
+    metrics_port: Port | None = None
+    """Its port, 0 for a free one; absent: not served."""
+
+
+class _Process(BaseSettings):
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=_PREFIX, env_nested_delimiter=_DELIMITER, hide_input_in_errors=True
+    )
+    ops: OpsSettings = OpsSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 pydantic-settings passes all five by name.
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 As above.
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 As above.
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then the file (which arrives as arguments); no other place."""
+        return env_settings, init_settings
+
+
+class InstitutionProcess(_Process):
+    """Everything an institution's worker is told."""
+
+    federation: FederationSettings
+    party: PartySettings
+    institution: InstitutionSettings
+
+
+class AggregatorProcess(_Process):
+    """Everything the aggregator is told."""
+
+    federation: FederationSettings
+    party: PartySettings
+    aggregator: AggregatorSettings
+
+
+class AuditProcess(_Process):
+    """Everything the audit writer is told."""
+
+    federation: FederationSettings
+    audit: AuditSettings
+
+
+class WebProcess(_Process):
+    """Everything a portal is told."""
+
+    federation: FederationSettings
+    web: WebSettings
+
+
+PROCESSES: Final = (InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess)
+_SECTIONS: Final = frozenset(name for process in PROCESSES for name in process.model_fields)
+P = TypeVar("P", bound=_Process)
+
+
+def load_settings(path: Path, process: type[P]) -> P:
+    """The settings of one process from a TOML file, overridden by the environment.
+
+    SettingsError: the file cannot be read, or a key is unknown, missing or out of bounds; one sentence for each.
+    """
+    try:
+        written = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError([f"{path}: {error}"]) from error
+    strays = _stray_variables()
+    try:
+        loaded = process(**written)
+    except ValidationError as error:
+        raise SettingsError(strays + [_sentence(process, details) for details in error.errors(include_input=False)]) from error
+    except EnvironmentUnreadableError as error:
+        raise SettingsError([*strays, f"environment: {error}; a list is written as JSON"]) from error
+    if strays:
+        raise SettingsError(strays)
+    return loaded
+
+
+def _stray_variables() -> list[str]:
+    """Sentences about variables that look like settings of a section that does not exist: pydantic-settings overlooks them."""
+    problems = []
+    for name in sorted(os.environ):
+        section, delimiter, _ = name.removeprefix(_PREFIX).partition(_DELIMITER)
+        if name.startswith(_PREFIX) and delimiter and section.lower() not in _SECTIONS:
+            problems.append(f"{name}: there is no section {section.lower()}, only {', '.join(sorted(_SECTIONS))}")
+    return problems
+
+
+def read_private_file(path: Path) -> bytes:
+    """The content of a key or password file; SettingsError unless only its owner can read it."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & 0o077:
+                raise SettingsError([f"{path}: others may read it (mode {mode:04o}); run chmod 600 {path}"])
+            return file.read()
+    except OSError as error:
+        raise SettingsError([f"{path}: {error.strerror}"]) from error
+
+
+def _sentence(process: type[_Process], details: Any) -> str:
+    key = ".".join(str(part) for part in details["loc"] if part != "[key]")
+    if details["type"] == "extra_forbidden":
+        return f"{key}: unknown; known here are {', '.join(_known_at(process, details['loc'][:-1]))}"
+    if details["type"] == "missing":
+        return f"{key}: missing"
+    message = details["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[:1].lower()}{message[1:]}"
+
+
+def _known_at(process: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    model = process
+    for part in location:
+        if part in model.model_fields:  # Else the key of a table of tables, whose model is at hand already.
+            annotation = model.model_fields[part].annotation
+            inner = (annotation, *get_args(annotation))
+            model = next(kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return sorted(model.model_fields)
