@@ -25,6 +25,7 @@ from aiokafka.errors import (
     RecordTooLargeError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     UnsupportedCodecError,
     for_code,
 )
@@ -39,6 +40,8 @@ DELIVER_MS: Final = 30_000  # A whole append, broker restarts included.
 # A fetch that waits for idle partitions holds up those that have just been read, so it may not wait long.
 _FETCH_WAIT_MS: Final = 100
 _BATCH_BYTES: Final = 256 * 1024
+_PAIR_BYTES_MAX: Final = BATCH_BYTES_MAX - 4096  # Key and value; the rest is for the batch's own fields.
+_GLANCE_S: Final = 0.01
 _PAUSE_S: Final = 0.25  # Between attempts, while a broker is away.
 # Asking again does not help.
 _REFUSALS: Final = (
@@ -79,6 +82,7 @@ class KafkaLog(Log):
             async with asyncio.timeout(self._deliver_s), self._turn:
                 while len(offsets) < len(records):
                     producer = await self._started()
+                    await _refuse_impossible(producer, records)
                     error = await _deliver(producer, records, offsets)
                     if isinstance(error, _REFUSALS):
                         raise LogRefused(f"Kafka at {self._bootstrap} refuses a record: {_sentence(error)}") from error
@@ -98,7 +102,7 @@ class KafkaLog(Log):
         )
         reader = _KafkaReader(consumer, self._bootstrap)
         try:
-            async with _explained(self._bootstrap):
+            async with _explained(self._bootstrap), asyncio.timeout(self._deliver_s):
                 await consumer.start()
                 await reader.seek({TopicPartition(p.topic, p.partition): p.offset for p in start})
         except BaseException:
@@ -152,6 +156,20 @@ async def _abort(producer: AIOKafkaProducer) -> None:
     await producer.stop()
 
 
+async def _refuse_impossible(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
+    """LogRefused before anything is sent, if a record is too large or goes where there is no partition."""
+    for record in records:
+        size = len(record.key or b"") + len(record.value or b"")
+        if size > _PAIR_BYTES_MAX:
+            raise LogRefused(f"a record of {size} bytes for {record.topic}; {_PAIR_BYTES_MAX} are allowed")
+        try:
+            known = await producer.partitions_for(record.topic)
+        except UnknownTopicOrPartitionError:
+            known = frozenset()
+        if record.partition not in known:
+            raise LogRefused(f"there is no partition {record.topic}/{record.partition}")
+
+
 async def _deliver(producer: AIOKafkaProducer, records: Sequence[Outgoing], offsets: dict[int, int]) -> Exception | None:
     """Send every record that has no offset yet and note the offsets of those acknowledged; the first error, if any.
 
@@ -163,8 +181,6 @@ async def _deliver(producer: AIOKafkaProducer, records: Sequence[Outgoing], offs
         if index in offsets:
             continue
         try:
-            if record.partition not in await producer.partitions_for(record.topic):
-                raise LogRefused(f"there is no partition {record.topic}/{record.partition}")
             sent = await producer.send(record.topic, record.value, record.key, record.partition)
         except KafkaError as error:
             failed[record.topic, record.partition] = error
@@ -190,11 +206,14 @@ class _KafkaReader(LogReader):
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Assign these partitions and go to these offsets, or to the start of what is left of a partition."""
         existing = await self._consumer.topics()
+        self._consumer.assign([partition for partition in offsets if partition.topic in existing])
         for partition in offsets:
-            known = self._consumer.partitions_for_topic(partition.topic) if partition.topic in existing else None
-            if partition.partition not in (known or ()):
-                raise LogRefused(f"there is no partition {partition.topic}/{partition.partition} at {self._bootstrap}")
-        self._consumer.assign(list(offsets))
+            known: set[int] | None = None if partition.topic in existing else set()
+            while known is None:  # Assigning asked for the topic's partitions; the answer is on its way.
+                known = self._consumer.partitions_for_topic(partition.topic)
+                await asyncio.sleep(0 if known else _GLANCE_S)
+            if partition.partition not in known:
+                raise LogRefused(f"there is no partition {partition.topic}/{partition.partition}")
         starts = await self._consumer.beginning_offsets(list(offsets))
         ends = await self._consumer.end_offsets(list(offsets))
         for partition, offset in offsets.items():

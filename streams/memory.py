@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from federation.limits import RECORD_BYTES_MAX
 from streams.ports import Log, LogReader, LogRefused, Outgoing, Position, Record
+from streams.topology import BATCH_BYTES_MAX
 
 Partition = tuple[str, int]
 
@@ -30,7 +30,7 @@ class _Stored:
 class MemoryLog(Log):
     """Partitions as lists. `topics`: full name -> number of partitions (streams.topology.partitions_of)."""
 
-    def __init__(self, topics: Mapping[str, int], *, now_ms: Callable[[], int] = lambda: 0, bytes_max: int = RECORD_BYTES_MAX) -> None:
+    def __init__(self, topics: Mapping[str, int], *, now_ms: Callable[[], int] = lambda: 0, bytes_max: int = BATCH_BYTES_MAX) -> None:
         self._stored = {(topic, number): _Stored() for topic, count in topics.items() for number in range(count)}
         self._now_ms = now_ms
         self._bytes_max = bytes_max
@@ -40,8 +40,9 @@ class MemoryLog(Log):
         """As the port; all of the records or none."""
         for record in records:
             self._existing(record.topic, record.partition)
-            if len(record.value or b"") > self._bytes_max:
-                raise LogRefused(f"a record of {len(record.value or b'')} bytes for {record.topic}; {self._bytes_max} are allowed")
+            size = len(record.key or b"") + len(record.value or b"")
+            if size > self._bytes_max:
+                raise LogRefused(f"a record of {size} bytes for {record.topic}; {self._bytes_max} are allowed")
         offsets = []
         async with self._grown:
             for record in records:
