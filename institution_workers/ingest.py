@@ -25,8 +25,6 @@ from streams.codec import DecodeError, decode
 from streams.ports import Record
 from streams.topology import Topic
 
-FUTURE_TOLERANCE_MS: Final = 5 * 60 * 1000  # Clocks of a bank's systems differ by seconds; minutes are a fault.
-
 Event: TypeAlias = CardTransaction | CreditApplication | ProductInteraction | OutcomeObserved | FeedbackGiven
 
 _LABELS: Final = (Verdict.CONFIRMED, Verdict.FALSE_POSITIVE)
@@ -40,10 +38,10 @@ class Refusal:
     detail: str
 
 
-def read(record: Record, topic: Topic, *, future_ms: int = FUTURE_TOLERANCE_MS) -> Event | Refusal:
+def read(record: Record, topic: Topic, *, future_ms: int) -> Event | Refusal:
     """The event in `record`, checked as far as one record alone can be.
 
-    "Now" is the time the log received the record: so a replay refuses exactly what the first reading refused.
+    An event dated more than `future_ms` after now is refused. "Now" is the time the log received the record: so a replay refuses exactly what the first reading refused.
     """
     if record.value is None:
         return Refusal(RefusalReason.MALFORMED, "the record has no value")

@@ -63,9 +63,16 @@ class Learner:
     """All heads of one institution. A head without a pupil is not learned: its events are read, counted and left alone."""
 
     def __init__(
-        self, pupils: Mapping[HeadName, Pupil], encoders: Encoders, recall: Recall, behaviour: Behaviour, topics: Mapping[str, Topic]
+        self,
+        pupils: Mapping[HeadName, Pupil],
+        encoders: Encoders,
+        recall: Recall,
+        behaviour: Behaviour,
+        topics: Mapping[str, Topic],
+        *,
+        future_ms: int,
     ) -> None:
-        """`topics`: full name -> row, of the event topics that records come from."""
+        """`topics`: full name -> row, of the event topics that records come from; `future_ms` as in `ingest.read`."""
         self.pupils: Final = pupils
         self.counts: dict[str, int] = {}  # "<count>.<head>" and "refused.<topic>.<reason>".
         self._letters: list[tuple[Record, Refusal]] = []
@@ -74,11 +81,12 @@ class Learner:
         self._recall = recall
         self._behaviour = behaviour
         self._topics = topics
+        self._future_ms = future_ms
 
     def take(self, record: Record) -> None:
         """Learn from one record, hold it, or refuse it. What is refused comes out of `take_letters`, with the reason."""
         topic = self._topics[record.topic]
-        event = read(record, topic)
+        event = read(record, topic, future_ms=self._future_ms)
         if isinstance(event, Refusal):
             head_of_topic = _HEADS.get(topic.carries[0])
             if head_of_topic is not None:
@@ -108,7 +116,7 @@ class Learner:
 
     def take_again(self, record: Record) -> None:
         """A held label whose event has come: learn it as if it came now. It was counted as read when it was held."""
-        event = read(record, self._topics[record.topic])
+        event = read(record, self._topics[record.topic], future_ms=self._future_ms)
         if not isinstance(event, Refusal):
             self._consider(record, event, _head_of(event))
 
@@ -266,7 +274,7 @@ class Learner:
     def refuse_overdue(self, now_ms: int) -> None:
         """Labels held too long, or beyond the room for them: their event never came."""
         for record in self._recall.overdue(now_ms):
-            event = read(record, self._topics[record.topic])
+            event = read(record, self._topics[record.topic], future_ms=self._future_ms)
             head = None if isinstance(event, Refusal) else _head_of(event)
             self._refuse(record, Refusal(RefusalReason.UNKNOWN_SUBJECT, "no event with the id of its subject came"), head)
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from federation.errors import OwnFault
 from federation.heads.head import Vector
-from federation.limits import threshold_of
 from federation.messages import RoundParameters
 from federation.privacy.clipping import clip
 from federation.privacy.gaussian import discrete_gaussian, noise_share_sigma
@@ -29,16 +28,8 @@ class Prepared:
     norm_before: float  # L2 norm of the weighted update, in model units: stays here.
 
 
-def honest_survivors(members: int) -> int:
-    """How many honest institutions are in any sum of an epoch with this many members: the noise is shared among them.
-
-    A sum has at least threshold_of(members) survivors, and fewer than a third of the members are corrupt (docs/protocol.md).
-    """
-    return threshold_of(members) - (members - 1) // 3
-
-
-def prepare(delta: Vector, examples: int, parameters: RoundParameters, *, members: int, entropy: Entropy) -> Prepared:
-    """The contribution of `delta` float64[dimension], learned from `examples`, to a round of an epoch of `members` institutions.
+def prepare(delta: Vector, examples: int, parameters: RoundParameters, *, honest_survivors: int, entropy: Entropy) -> Prepared:
+    """The contribution of `delta` float64[dimension], learned from `examples`, to a round whose sum has this many honest ones.
 
     The update weighs min(examples, examples_max); its weighted norm is cut to clip_norm. OwnFault: parameters no contribution
     may be made under, a delta of another length or not finite, or noise too small to be shared.
@@ -50,7 +41,7 @@ def prepare(delta: Vector, examples: int, parameters: RoundParameters, *, member
     cut = clip(delta * share, parameters.clip_norm)
     # Back to the unweighted update, which `encode_contribution` weighs; the slack of `clip` is wider than the rounding of both.
     within = cut.delta / share if weight else np.zeros_like(delta)
-    sigma = noise_share_sigma(parameters.noise_sigma, honest_survivors(members))
+    sigma = noise_share_sigma(parameters.noise_sigma, honest_survivors)
     noise = discrete_gaussian(parameters.dimension + 1, sigma, entropy=entropy, allow_none=parameters.noise_sigma == 0)
     values = encode_contribution(within, weight, parameters, noise, entropy=entropy)
     return Prepared(values, cut.was_clipped, cut.norm_before)

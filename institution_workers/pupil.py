@@ -17,8 +17,8 @@ from federation.heads.head import Active, Layout, Vector
 from federation.heads.prequential import PrequentialAuc, PrequentialHitRate
 from federation.heads.scorecard import Scorecard
 from federation.heads.scoring import checked_vector
-from federation.ids import digest_of
 from federation.messages import HeadName
+from federation.rounds.effects import model_digest
 
 LOSS_MEMORY: Final = 1000  # Labels after which a past loss counts 1/e in the mixture.
 
@@ -72,8 +72,8 @@ class Pupil:
 
     @property
     def base_digest(self) -> bytes:
-        """Digest of the global model it rests on, as RoundOpened names it (float64 little-endian)."""
-        return digest_of(self.base.astype("<f8").tobytes())
+        """Digest of the global model it rests on, as RoundOpened names it."""
+        return model_digest(self.base)
 
     def teach(self, active: Active, positive: bool) -> None:
         """Both models take one gradient step."""

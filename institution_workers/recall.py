@@ -17,7 +17,6 @@ from federation.messages import HeadName
 from streams.ports import Record
 
 SEEN_MAX: Final = 1 << 20  # Event ids remembered: a second event with an id older than this many events is not noticed.
-WAITING_MAX: Final = 1 << 21  # Decisions per head whose label has not come; beyond, the oldest are forgotten and counted.
 EARLY_MAX: Final = 10_000  # Labels that came before their event.
 EARLY_MS: Final = 60 * 60 * 1000  # How long, in the log's time, an early label is held.
 
@@ -52,8 +51,10 @@ class Profile:
 class Recall:
     """The tables of remembered events with this turn's changes on top; `flush` inside a store's turn makes them durable."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, *, waiting_max: int) -> None:
+        """`waiting_max`: decisions per head that may wait for their label; beyond, the oldest are forgotten."""
         self._database: Final = database
+        self._waiting_max = waiting_max
         self._seen: dict[bytes, None] = {}
         self._decisions: dict[tuple[str, str], Decision | None] = {}  # None: settled this turn.
         self._profiles: dict[str, Profile] = {}
@@ -177,12 +178,12 @@ class Recall:
         return (d.head.value, d.subject, self._sequence, d.customer, d.consented, active, d.federated, d.local, d.at_ms, d.terminal)
 
     def _make_room(self, head: str) -> int:
-        surplus = self._waiting[head] - WAITING_MAX
+        surplus = self._waiting[head] - self._waiting_max
         if surplus <= 0:
             return 0
         self._database.execute(
             "DELETE FROM waiting WHERE head = ?1 AND sequence <= (SELECT sequence FROM waiting WHERE head = ?1 ORDER BY sequence LIMIT 1 OFFSET ?2)",
             (head, surplus - 1),
         )
-        self._waiting[head] = WAITING_MAX
+        self._waiting[head] = self._waiting_max
         return surplus

@@ -5,7 +5,7 @@ Never saves half a head: vectors, counts and quality of one moment go together."
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -17,14 +17,11 @@ from institution_workers.learner import Encoders
 from institution_workers.pupil import BASE, CONTRIBUTED, FEDERATED, LOCAL, Pupil
 from institution_workers.storage import StateUnusable, Store
 
-LEARNING_RATES: Final[Mapping[HeadName, float]] = {HeadName.CREDIT: 0.03, HeadName.FRAUD: 0.03, HeadName.PRODUCTS: 0.05}
-"""Steps in log-odds per unit of error."""
-
 _NUMBERS: Final = "numbers"
 _VECTORS: Final = (FEDERATED, LOCAL, BASE, CONTRIBUTED)
 
 
-def load_pupils(store: Store, heads: Iterable[HeadName], encoders: Encoders) -> dict[HeadName, Pupil]:
+def load_pupils(store: Store, heads: Iterable[HeadName], encoders: Encoders, *, learning_rate: float) -> dict[HeadName, Pupil]:
     """The heads as last saved, or new; StateUnusable when what was saved belongs to another feature layout."""
     layouts = {
         HeadName.CREDIT: encoders.credit.layout,
@@ -33,7 +30,7 @@ def load_pupils(store: Store, heads: Iterable[HeadName], encoders: Encoders) -> 
     }
     pupils = {}
     for head in heads:
-        pupil = Pupil.new(layouts[head], learning_rate=LEARNING_RATES[head])
+        pupil = Pupil.new(layouts[head], learning_rate=learning_rate)
         numbers = store.model(head.value, _NUMBERS)
         if numbers is not None:
             try:

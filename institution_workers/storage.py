@@ -71,7 +71,9 @@ class Store:
         """Open or create the state of `institution` in `folder`; StateUnusable when it is in use, damaged, foreign or of a newer version."""
         lock = _take_lock(folder)
         try:
-            return cls(_connect(folder / DATABASE, institution), lock, folder)
+            store = cls(_connect(folder / DATABASE, institution), lock, folder)
+            store.erase_traces()  # Of what a killed process had erased and not yet cut.
+            return store
         except BaseException:
             os.close(lock)
             raise

@@ -6,6 +6,7 @@ Never learns a record twice: a turn that was not saved is read again, one that w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from federation.heads.behaviour import Behaviour
@@ -20,7 +21,15 @@ from streams.codec import encode
 from streams.ports import Clock, Outgoing, Position, Record
 from streams.topology import DEAD_LETTERS, EVENT_TOPICS, PROFILES, SERVING_MODELS, Cluster, Topic
 
-SERVE_MS: Final = 3_000  # How old the portal's model may be when there is a newer one.
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an operator may set about learning (streams.settings.InstitutionSettings)."""
+
+    learning_rate: float = 0.05
+    future_ms: int = 300_000
+    waiting_max: int = 200_000
+    serve_ms: int = 2_000  # How old the portal's model may be when there is a newer one.
 
 
 class Study:
@@ -33,8 +42,8 @@ class Study:
         heads: Iterable[HeadName],
         *,
         clock: Clock,
+        terms: Terms = Terms(),
         encoders: Encoders | None = None,
-        serve_ms: int = SERVE_MS,
         reach: Callable[[str], None] = lambda _point: None,
     ) -> None:
         """Take up what the store holds. `reach` is told each labelled point, so that tests can crash there."""
@@ -42,12 +51,13 @@ class Study:
         self._store = store
         self._institution = institution
         self._clock = clock
-        self._serve_ms = serve_ms
+        self._serve_ms = terms.serve_ms
         self._reach = reach
-        self._recall = Recall(store.database)
+        self._recall = Recall(store.database, waiting_max=terms.waiting_max)
         self._behaviour: Behaviour = load_behaviour(store)
         topics = {topic.full_name(institution): topic for topic in EVENT_TOPICS}
-        self.learner: Final = Learner(load_pupils(store, heads, encoders), encoders, self._recall, self._behaviour, topics)
+        pupils = load_pupils(store, heads, encoders, learning_rate=terms.learning_rate)
+        self.learner: Final = Learner(pupils, encoders, self._recall, self._behaviour, topics, future_ms=terms.future_ms)
         self.learner.counts = store.counters()
         self._served: dict[HeadName, tuple[int, int]] = {}  # Head -> (events learned, version) of the model last served.
         self._served_ms = 0
