@@ -41,3 +41,15 @@ require(
 def threshold_of(members: int) -> int:
     """floor(2n/3)+1: two quorums meet in an honest member while fewer than n/3 are corrupt (docs/protocol.md)."""
     return 2 * members // 3 + 1
+
+
+def corrupt_of(members: int) -> int:
+    """floor(n/3): how many members may collude with the aggregator before an argument of docs/protocol.md fails."""
+    return members // 3
+
+
+# Two quorums of acks share an honest member, and the corrupt alone cannot rebuild a secret.
+require(
+    all(2 * threshold_of(n) - n > corrupt_of(n) < threshold_of(n) <= n for n in range(COHORT_MIN, COHORT_MAX + 1)),
+    "the threshold does not keep two quorums from meeting in corrupt members only",
+)

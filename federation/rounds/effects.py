@@ -10,10 +10,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from federation.ids import RoundId
-from federation.messages import Message
+from federation.ids import RoundId, digest_of
+from federation.messages import Message, RoundParameters
 
 RingVector = NDArray[np.uint32]
+Vector = NDArray[np.float64]
+
+
+def model_digest(vector: Vector) -> bytes:
+    """The identity of a model: the digest of its vector, float64 little-endian."""
+    return digest_of(vector.astype("<f8", copy=False).tobytes())
 
 
 # --- events -----------------------------------------------------------------------------------------------------
@@ -50,6 +56,30 @@ class ChunksSummed:
     masked_sum: RingVector = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ChunksRefused:
+    """A survivor's chunk is absent, or is not what its update promised: the sum cannot be made."""
+
+    round_id: RoundId
+    survivors_digest: bytes
+    at_fault: tuple[str, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvitedChanged:
+    """Coordinator: who is to be invited to the next epochs; an epoch with anybody else in it is closed."""
+
+    invited: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """Coordinator: the answer to LoadModel, float64[dimension]; ignored unless its digest is the one in the log."""
+
+    vector: Vector = field(repr=False)
+
+
 # --- effects ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Publish:
@@ -63,7 +93,7 @@ class PublishModel:
     """Append the vector's ModelChunks, then this ModelPublished (float64, dimension)."""
 
     message: Message
-    vector: NDArray[np.float64] = field(repr=False)
+    vector: Vector = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +105,35 @@ class WakeAt:
 
 @dataclass(frozen=True, slots=True)
 class PrepareContribution:
-    """Participant: make the contribution for this round from the local model and answer with ContributionReady."""
+    """Participant: make the contribution for this round from the local model and answer with ContributionReady.
+
+    `honest_survivors` is how many shares of the noise are certain to be in the sum; each adds noise_sigma^2 / that many.
+    """
 
     round_id: RoundId
     model_version: int
+    model_digest: bytes
+    parameters: RoundParameters
+    honest_survivors: int
+    masked_deadline_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class SumChunks:
-    """Coordinator: have the masked chunks of these survivors summed and answer with ChunksSummed."""
+    """Coordinator: have the masked chunks of these survivors summed and answer with ChunksSummed or ChunksRefused."""
 
     round_id: RoundId
     survivors_digest: bytes
     chunk_digests: tuple[tuple[str, tuple[bytes, ...]], ...]  # (institution, its chunk digests), sorted
+    parameters: RoundParameters
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """Coordinator, after a restart: read this model from the models' topic and answer with ModelLoaded."""
+
+    version: int
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,5 +156,5 @@ class Report:
     round_id: RoundId | None = None
 
 
-Event = Received | Tick | ContributionReady | ChunksSummed
-Effect = Publish | PublishModel | WakeAt | PrepareContribution | SumChunks | RoundEnded | Report
+Event = Received | Tick | ContributionReady | ChunksSummed | ChunksRefused | InvitedChanged | ModelLoaded
+Effect = Publish | PublishModel | WakeAt | PrepareContribution | SumChunks | LoadModel | RoundEnded | Report

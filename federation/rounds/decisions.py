@@ -1,0 +1,302 @@
+"""What the aggregator decides, given what the log says and what time it is: epochs, openings, survivors, endings.
+
+Called by `coordinator.step` after every event.
+Never changes the transcript: each decision is proposed to the log, and again if the log has not taken it up in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from federation import messages as m
+from federation.errors import PeerFault
+from federation.limits import COHORT_MIN, threshold_of
+from federation.merge import next_model
+from federation.rounds import unmasking
+from federation.rounds.coordinator_state import CoordinatorState, Proposal
+from federation.rounds.effects import Effect, LoadModel, Publish, PublishModel, SumChunks, Vector, WakeAt, model_digest
+from federation.rounds.phases import EpochPhase, RoundPhase
+from federation.rounds.transcript import Epoch, Round
+from federation.rounds.transcript_round import may_switch, survivors_min
+from federation.secagg.quantize import UnusableSum, decode_sum
+
+
+@dataclass(slots=True)
+class _Desk:
+    """One look at a state: effects asked for, decisions proposed, times to look again."""
+
+    state: CoordinatorState
+    now_ms: int
+    effects: list[Effect] = field(default_factory=list)
+    proposed: dict[Proposal, int] = field(default_factory=dict)
+    wake_ms: list[int] = field(default_factory=list)
+    candidate: Vector | None = None
+
+    def due(self, at_ms: int) -> bool:
+        """Whether that time has come; if not, look again then."""
+        if self.now_ms >= at_ms:
+            return True
+        self.wake_ms.append(at_ms)
+        return False
+
+    def free(self, proposal: Proposal) -> bool:
+        """Whether this decision may be proposed: not while it is on its way."""
+        said = self.proposed.get(proposal)
+        return said is None or self.due(said + self.state.settings.propose_again_ms)
+
+    def propose(self, proposal: Proposal, effect: Effect) -> None:
+        """Ask for it unless it is on its way."""
+        if self.free(proposal):
+            self.proposed[proposal] = self.now_ms
+            self.due(self.now_ms + self.state.settings.propose_again_ms)
+            self.effects.append(effect)
+
+
+def decisions_of(state: CoordinatorState, now_ms: int) -> tuple[CoordinatorState, tuple[Effect, ...]]:
+    """The effects due now, ending with a WakeAt when time alone will bring the next; and the state that remembers them."""
+    desk = _Desk(state, now_ms, proposed=dict(state.proposed), candidate=state.candidate)
+    if state.model is None:
+        known = state.transcript
+        desk.propose(("LoadModel", 0, known.model_version), LoadModel(known.model_version, known.model_digest))
+    _decide_epoch(desk)
+    if state.transcript.round is None:
+        _decide_opening(desk)
+    else:
+        _decide_round(desk, state.transcript.running(), state.transcript.round)
+    if desk.wake_ms:
+        desk.effects.append(WakeAt(min(desk.wake_ms)))
+    return replace(state, proposed=desk.proposed, candidate=desk.candidate), tuple(desk.effects)
+
+
+# --- epochs ---------------------------------------------------------------------------------------------------------
+def _invitees(state: CoordinatorState, epoch: int) -> tuple[str, ...]:
+    """Who may be in an epoch: all invited, without those who spoilt a round of it or of the one before.
+
+    If too few remain, everybody: the accused may spoil rounds again, but a federation must not stop on an accusation.
+    """
+    trusted = tuple(name for name in state.invited if state.accused.get(name, -1) not in {epoch - 1, epoch})
+    return trusted if len(trusted) >= COHORT_MIN else state.invited
+
+
+def _decide_epoch(desk: _Desk) -> None:
+    state, known = desk.state, desk.state.transcript
+    current, pending = known.current, known.pending
+    if current is not None and known.round is None and not set(current.peers) <= set(_invitees(state, current.number)):
+        _close(desk, current, "a member is not invited any more")
+    if pending is None:
+        if _new_epoch_wanted(desk):
+            _announce(desk)
+    elif not set(pending.announced.invited) <= set(_invitees(state, pending.number)):
+        _close(desk, pending, "a member is not invited any more")
+    elif pending.phase is EpochPhase.KEYS:
+        _decide_roster(desk, pending)
+    elif pending.phase is EpochPhase.SHARES:
+        _decide_ready(desk, pending)
+
+
+def _new_epoch_wanted(desk: _Desk) -> bool:
+    state, known = desk.state, desk.state.transcript
+    invitees = _invitees(state, known.epoch_last + 1)
+    if len(invitees) < state.settings.members_min:
+        return False
+    current = known.current
+    if current is None or current.round_last() - known.round_next + 1 < state.settings.rounds_left_min:
+        return True
+    missing = not set(_invitees(state, current.number)) <= set(current.peers)
+    in_trouble = known.round is None and known.ended is not None and known.ended.abandoned
+    return (missing or in_trouble) and desk.due(state.announced_ms + state.settings.renewal_wait_ms)
+
+
+def _announce(desk: _Desk) -> None:
+    state, settings, known = desk.state, desk.state.settings, desk.state.transcript
+    number = known.epoch_last + 1
+    announced = m.EpochAnnounced(
+        head=known.lane.head,
+        group=known.lane.group,
+        epoch=number,
+        rounds=settings.rounds_per_epoch,
+        invited=_invitees(state, number),
+        # Rounds go on while keys are exchanged; the epoch takes over with the next round after it is ready.
+        first_round=known.round_next,
+        keys_deadline_ms=desk.now_ms + settings.keys_wait_ms,
+        shares_deadline_ms=desk.now_ms + settings.keys_wait_ms + settings.shares_wait_ms,
+        parameters=settings.parameters,
+    )
+    desk.propose(("EpochAnnounced", number, 0), Publish(announced))
+
+
+def _close(desk: _Desk, epoch: Epoch, reason: str) -> None:
+    lane = desk.state.transcript.lane
+    closed = m.EpochClosed(head=lane.head, group=lane.group, epoch=epoch.number, reason=reason)
+    desk.propose(("EpochClosed", epoch.number, 0), Publish(closed))
+
+
+def _decide_roster(desk: _Desk, epoch: Epoch) -> None:
+    missing = set(epoch.announced.invited) - set(epoch.keys)
+    if missing and not desk.due(epoch.announced.keys_deadline_ms):
+        return
+    if len(epoch.keys) < desk.state.settings.members_min:
+        _close(desk, epoch, f"keys of {len(epoch.keys)} institutions only")
+        return
+    roster = m.EpochRoster(
+        head=epoch.announced.head,
+        group=epoch.announced.group,
+        epoch=epoch.number,
+        # Sorted by name, not by arrival: whoever replays the log names the same roster.
+        members=tuple(m.RosterMember(institution=name, keys_digest=epoch.keys_digests[name]) for name in sorted(epoch.keys)),
+        threshold=threshold_of(len(epoch.keys)),
+        rounds=epoch.announced.rounds,
+        first_round=epoch.announced.first_round,
+        parameters=epoch.parameters,
+    )
+    desk.propose(("EpochRoster", epoch.number, 0), Publish(roster))
+
+
+def _decide_ready(desk: _Desk, epoch: Epoch) -> None:
+    missing = set(epoch.members) - set(epoch.shares_digests)
+    if missing and not desk.due(epoch.announced.shares_deadline_ms):
+        return
+    if len(epoch.shares_digests) < max(epoch.threshold, desk.state.settings.survivors_min):
+        _close(desk, epoch, f"shares of {len(epoch.shares_digests)} members only, {epoch.threshold} needed")
+        return
+    ready = m.EpochReady(
+        head=epoch.announced.head,
+        group=epoch.announced.group,
+        epoch=epoch.number,
+        roster_digest=epoch.roster_digest,
+        members=tuple(m.ReadyMember(institution=name, shares_digest=epoch.shares_digests[name]) for name in sorted(epoch.shares_digests)),
+    )
+    desk.propose(("EpochReady", epoch.number, 0), Publish(ready))
+
+
+# --- rounds ---------------------------------------------------------------------------------------------------------
+def _decide_opening(desk: _Desk) -> None:
+    settings, known = desk.state.settings, desk.state.transcript
+    epoch = known.pending if may_switch(known) else known.current
+    if epoch is None or known.round_next > epoch.round_last() or ("EpochClosed", epoch.number, 0) in desk.proposed:
+        return
+    due_ms = known.opened_at_ms + settings.period_ms
+    if not desk.due(due_ms):
+        return
+    opened = m.RoundOpened(
+        head=known.lane.head,
+        group=known.lane.group,
+        epoch=epoch.number,
+        round=known.round_next,
+        ready_digest=epoch.ready_digest,
+        model_version=known.model_version,
+        model_digest=known.model_digest,
+        # A little late keeps the beat; later than a whole period starts a new one.
+        opened_at_ms=due_ms if desk.now_ms < due_ms + settings.period_ms else desk.now_ms,
+        masked_deadline_ms=desk.now_ms + settings.masked_wait_ms,
+        unmask_deadline_ms=desk.now_ms + settings.masked_wait_ms + settings.unmask_wait_ms,
+        survivors_min=max(settings.survivors_min, epoch.threshold),
+    )
+    desk.propose(("RoundOpened", epoch.number, known.round_next), Publish(opened))
+
+
+def _decide_round(desk: _Desk, epoch: Epoch, current: Round) -> None:
+    opened = current.opened
+    if not all(desk.free((ending, opened.epoch, opened.round)) for ending in ("ModelPublished", "RoundAbandoned")):
+        return  # The round's end is on its way to the log; whatever comes in meanwhile is late.
+    if current.phase is RoundPhase.MASKING:
+        _decide_survivors(desk, epoch, current)
+        return
+    _ask_for_sum(desk, epoch, current)
+    refused = desk.state.refused
+    lacking = unmasking.lacking(epoch, desk.state.shares)
+    if refused is not None:
+        _abandon(desk, m.AbandonReason.MISBEHAVIOUR, refused.detail, refused.at_fault)
+    elif current.phase is RoundPhase.UNMASKING and not lacking and desk.state.masked_sum is not None and desk.state.model is not None:
+        _decide_model(desk, current)
+    elif desk.due(opened.unmask_deadline_ms):
+        _abandon(desk, *_why_unfinished(desk, epoch, current, lacking))
+
+
+def _decide_survivors(desk: _Desk, epoch: Epoch, current: Round) -> None:
+    opened = current.opened
+    missing = set(epoch.peers) - set(current.updates)
+    if missing and not desk.due(opened.masked_deadline_ms):
+        return
+    least = survivors_min(epoch, opened)
+    if len(current.updates) < least:
+        absent = ", ".join(sorted(missing))
+        _abandon(desk, m.AbandonReason.TOO_FEW_UPDATES, f"{len(current.updates)} updates, {least} needed; silent: {absent}")
+        return
+    named = m.SurvivorsNamed(
+        head=opened.head,
+        group=opened.group,
+        epoch=opened.epoch,
+        round=opened.round,
+        ready_digest=epoch.ready_digest,
+        survivors=tuple(m.Survivor(institution=name, update_digest=digest) for name, digest in sorted(current.updates.items())),
+    )
+    desk.propose(("SurvivorsNamed", opened.epoch, opened.round), Publish(named))
+
+
+def _ask_for_sum(desk: _Desk, epoch: Epoch, current: Round) -> None:
+    if desk.state.masked_sum is not None or desk.state.refused is not None:
+        return
+    digests = tuple((name, desk.state.updates[name].chunk_digests) for name in current.survivors)
+    asked = SumChunks(desk.state.transcript.round_id(), current.survivors_digest, digests, epoch.parameters)
+    desk.propose(("SumChunks", current.opened.epoch, current.opened.round), asked)
+
+
+def _why_unfinished(desk: _Desk, epoch: Epoch, current: Round, lacking: tuple[str, ...]) -> tuple[m.AbandonReason, str]:
+    if current.phase is RoundPhase.ACKING:
+        return m.AbandonReason.TOO_FEW_ACKS, f"{len(current.acks)} acks, {epoch.threshold} needed"
+    if lacking:
+        return m.AbandonReason.TOO_FEW_SHARES, f"{len(current.reveals)} members revealed shares; not enough of {', '.join(lacking)}"
+    if desk.state.masked_sum is None:
+        return m.AbandonReason.BAD_SUM, "the masked chunks were not summed in time"
+    return m.AbandonReason.AGGREGATOR_RESTARTED, "the model that the round started from was not loaded in time"
+
+
+def _decide_model(desk: _Desk, current: Round) -> None:
+    state, opened = desk.state, current.opened
+    if state.masked_sum is None or state.model is None:
+        return
+    try:
+        total = unmasking.open_sum(state.transcript, state.shares, state.updates, state.masked_sum)
+        mean_delta, examples = decode_sum(total, state.transcript.running().parameters, len(current.survivors))
+    except PeerFault as fault:
+        _abandon(desk, m.AbandonReason.BAD_SHARES, fault.detail, (fault.accused,))
+        return
+    except UnusableSum as unusable:
+        _abandon(desk, unusable.reason, unusable.detail)
+        return
+    if examples < state.settings.examples_min:
+        _abandon(desk, m.AbandonReason.TOO_FEW_EXAMPLES, f"{examples} examples, {state.settings.examples_min} needed")
+        return
+    vector = next_model(state.model, mean_delta, server_step=state.settings.server_step)
+    published = m.ModelPublished(
+        head=opened.head,
+        group=opened.group,
+        epoch=opened.epoch,
+        round=opened.round,
+        version=opened.model_version + 1,
+        model_digest=model_digest(vector),
+        base_digest=opened.model_digest,
+        contributors=current.survivors,
+        examples=examples,
+        survivors_digest=current.survivors_digest,
+        sum_digest=unmasking.sum_digest(total),
+        noise_sigma=state.transcript.running().parameters.noise_sigma,
+        published_at_ms=desk.now_ms,
+    )
+    desk.candidate = vector
+    desk.propose(("ModelPublished", opened.epoch, opened.round), PublishModel(published, vector))
+
+
+def _abandon(desk: _Desk, reason: m.AbandonReason, detail: str, at_fault: tuple[str, ...] = ()) -> None:
+    opened = desk.state.transcript.opened_round().opened
+    abandoned = m.RoundAbandoned(
+        head=opened.head,
+        group=opened.group,
+        epoch=opened.epoch,
+        round=opened.round,
+        reason=reason,
+        detail=detail,
+        at_fault=tuple(sorted(at_fault)),
+        abandoned_at_ms=desk.now_ms,
+    )
+    desk.propose(("RoundAbandoned", opened.epoch, opened.round), Publish(abandoned))

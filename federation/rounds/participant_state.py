@@ -1,0 +1,136 @@
+"""What an institution keeps for a lane: its own terms, the transcript, and its secrets, as long as they are needed.
+
+Made by `participant.initial`, changed by `participant_epoch` and `participant_round`, saved through `participant_record`.
+Never keeps a secret past the round or the epoch it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from federation import messages as m
+from federation.errors import OwnFault
+from federation.ids import Lane
+from federation.limits import COHORT_MIN
+from federation.rounds.phases import MemberStage
+from federation.rounds.transcript import Transcript
+from federation.secagg.keys import KEY_BYTES, Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Under what terms the institution contributes, whatever the aggregator proposes."""
+
+    dimension: int
+    layout_digest: bytes
+    clip_norm_max: float  # Model units.
+    noise_min: float = 0.0  # Least standard deviation of the noise in the sum, model units.
+    survivors_min: int = COHORT_MIN
+    difference_min: int = 2  # Two sums of nearly the same data must differ by at least that many institutions.
+    difference_rounds: int = 8  # For how many rounds a sum that gave no model counts as nearly the same data.
+
+    def problem(self, offered: m.RoundParameters) -> str | None:
+        """Why the institution does not contribute under these parameters, or None."""
+        if (offered.dimension, offered.layout_digest) != (self.dimension, self.layout_digest):
+            return "another feature layout"
+        if offered.clip_norm > self.clip_norm_max:
+            return f"clip norm {offered.clip_norm} above {self.clip_norm_max}"
+        if offered.noise_sigma / offered.scale < self.noise_min:
+            return f"noise {offered.noise_sigma / offered.scale:.4g} below {self.noise_min}"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantSettings:
+    """Who the institution is in a lane, and whom it trusts to add."""
+
+    federation: str
+    lane: Lane
+    party: str
+    aggregator: str
+    aggregator_sealing_key: bytes  # X25519, from the aggregator's certificate.
+    terms: Terms
+
+    def __post_init__(self) -> None:
+        if len(self.aggregator_sealing_key) != KEY_BYTES or self.party == self.aggregator:
+            raise OwnFault("a sealing key has 32 bytes, and nobody is both sides of a round")
+        if self.terms.survivors_min < COHORT_MIN:
+            raise OwnFault(f"fewer than {COHORT_MIN} members cannot hide among one another")
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSecrets:
+    """An institution's secrets of one epoch; those of past rounds are gone.
+
+    `round_secrets` is 32 bytes for each round from `first_left` on; `held` the same of every dealer's shares, our own included.
+    """
+
+    channel: Secret
+    first_left: int
+    round_secrets: Secret
+    held: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    dealt: bool = False
+
+    def round_secret(self, number: int) -> Secret:
+        """The secret behind our key for a round; OwnFault if it is erased."""
+        return Secret(self._of(self.round_secrets, number))
+
+    def share(self, dealer: str, number: int) -> bytes | None:
+        """The dealer's share for us for a round; None if we never got a good one."""
+        return self._of(self.held[dealer], number) if dealer in self.held else None
+
+    def erased_until(self, number: int) -> EpochSecrets:
+        """Without the secrets of rounds before `number`."""
+        gone = KEY_BYTES * max(0, number - self.first_left)
+        return replace(
+            self,
+            first_left=max(number, self.first_left),
+            round_secrets=Secret(self.round_secrets.reveal()[gone:]),
+            held={dealer: Secret(shares.reveal()[gone:]) for dealer, shares in self.held.items()},
+        )
+
+    def _of(self, joined: Secret, number: int) -> bytes:
+        at = KEY_BYTES * (number - self.first_left)
+        part = joined.reveal()[at : at + KEY_BYTES] if at >= 0 else b""
+        if len(part) != KEY_BYTES:
+            raise OwnFault(f"the secrets of round {number} are erased")
+        return part
+
+
+@dataclass(frozen=True, slots=True)
+class SeedBox:
+    """A dealer's share of its self seed for us, still boxed, and the commitment to it."""
+
+    box: bytes
+    tag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRound:
+    """What an institution keeps of the open round beside the transcript. The self seed itself is not kept: it is dealt, then gone."""
+
+    boxes: Mapping[str, SeedBox] = field(default_factory=dict)
+    self_share: Secret | None = None  # Our own share of our self seed, once masked.
+    said: bytes = b""  # The secret_commitment of our MaskedUpdate: no other one is ours.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ParticipantState:
+    """Everything; saved as a whole with the offset of the record that led to it."""
+
+    settings: ParticipantSettings
+    transcript: Transcript
+    now_ms: int | None = None
+    secrets: Mapping[int, EpochSecrets] = field(default_factory=dict)  # By epoch: the one in use and the one being set up.
+    stage: MemberStage = MemberStage.WATCHING
+    own: OwnRound = OwnRound()
+    unadopted: tuple[tuple[int, tuple[str, ...]], ...] = ()  # (round, survivors) of sums we helped to open that gave no model.
+
+    def with_secrets(self, epoch: int, secrets: EpochSecrets | None) -> ParticipantState:
+        """With the secrets of an epoch replaced, or erased."""
+        others = {number: kept for number, kept in self.secrets.items() if number != epoch}
+        return replace(self, secrets=others if secrets is None else {**others, epoch: secrets})
+
+    def late(self, deadline_ms: int) -> bool:
+        """Whether that deadline is over, as far as we know the time."""
+        return self.now_ms is not None and self.now_ms >= deadline_ms
