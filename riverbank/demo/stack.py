@@ -1,0 +1,157 @@
+"""Every process of a federation on this machine: broker, audit, aggregator, institutions, portals, console.
+
+Started by `riverbank.demo.run` and by the tests of the whole stack.
+Never leaves a process behind: all are children that die with this one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import psutil
+
+from federation.messages import HeadName
+from riverbank.embedded.kafka import EmbeddedKafka
+from riverbank.processes import Supervisor
+from riverbank.provisioning import AGGREGATOR, Federation, create_federation, create_topics, publish_certificates, write_settings
+from streams.kafka import KafkaLog
+
+FEDERATION: Final = "riverbank-demo"
+CONSOLE: Final = "console"
+AUDIT: Final = "audit"
+_PARTIES_LAYER: Final = 1
+_SERVING_LAYER: Final = 2
+_FEED_LAYER: Final = 3
+
+
+@dataclass
+class Stack:
+    """A running federation below `directory`; enter it to start, leave it to stop."""
+
+    directory: Path
+    institutions: Sequence[str]
+    round_ms: int
+    heads: Mapping[HeadName, Mapping[str, Any]] = field(default_factory=dict)
+    kafka: EmbeddedKafka = field(init=False)
+    supervisor: Supervisor = field(default_factory=Supervisor)
+    federation: Federation = field(init=False)
+    _exit: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    def __post_init__(self) -> None:
+        self.kafka = EmbeddedKafka(self.directory / "kafka")
+
+    async def __aenter__(self) -> Self:
+        await self._exit.__aenter__()
+        try:
+            await self._exit.enter_async_context(self.kafka)
+            self._exit.push_async_callback(self.supervisor.stop)
+            await self._start()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._exit.aclose()
+
+    async def _start(self) -> None:
+        self.federation = create_federation(self.directory, name=FEDERATION, institutions=self.institutions, entropy=os.urandom)
+        await create_topics(self.kafka.bootstrap, self.institutions)
+        log = KafkaLog(self.kafka.bootstrap)
+        try:
+            await publish_certificates(log, self.federation)
+        finally:
+            await log.close()
+        for institution in self.institutions:
+            self._start_institution(institution)
+        self._start_aggregator()
+        self._start_audit()
+        self._start_web(CONSOLE, institution=None)
+        for institution in self.institutions:
+            self._start_web(f"portal-{institution}", institution=institution)
+
+    def _start_institution(self, name: str) -> None:
+        own = {"bootstrap": self.kafka.bootstrap, "state_dir": str(self.directory / name / "state")}
+        self._run(name, ["institution", "run"], self.federation.settings(name, self.kafka.bootstrap) | {"institution": own}, _PARTIES_LAYER)
+
+    def _start_aggregator(self) -> None:
+        own = {
+            "state_dir": str(self.directory / AGGREGATOR / "state"),
+            "members": list(self.institutions),
+            "round_ms": self.round_ms,
+            "masked_wait_ms": max(1, self.round_ms * 2 // 3),
+            "unmask_wait_ms": max(1, self.round_ms * 2 // 3),
+        }
+        if self.heads:
+            own["heads"] = {head.value: dict(settings) for head, settings in self.heads.items()}
+        self._run(
+            AGGREGATOR,
+            ["aggregator", "run"],
+            self.federation.settings(AGGREGATOR, self.kafka.bootstrap) | {"aggregator": own},
+            _PARTIES_LAYER,
+        )
+
+    def _start_audit(self) -> None:
+        (self.directory / AUDIT).mkdir(exist_ok=True)
+        federation = self.federation.settings(AGGREGATOR, self.kafka.bootstrap)["federation"]
+        self._run(AUDIT, ["audit", "run"], {"federation": federation, "audit": {"dsn": self.audit_dsn}}, _SERVING_LAYER)
+
+    def _start_web(self, name: str, *, institution: str | None) -> None:
+        own: dict[str, Any] = {"state_dir": str(self.directory / name / "state"), "port_file": str(self.port_file(name))}
+        if institution is not None:
+            own |= {"institution": institution, "bootstrap": self.kafka.bootstrap}
+        federation = self.federation.settings(AGGREGATOR, self.kafka.bootstrap)["federation"]
+        self._run(name, ["web", "run"], {"federation": federation, "web": own}, _SERVING_LAYER)
+
+    def start_feed(self, arguments: Sequence[str]) -> None:
+        """Start the process that plays events into the institutions' topics."""
+        argv = [sys.executable, "-m", "riverbank", "feed", "--bootstrap", self.kafka.bootstrap, *arguments]
+        self.supervisor.start("feed", argv, log=self.log("feed"), layer=_FEED_LAYER, env=_environment())
+
+    def _run(self, name: str, command: Sequence[str], settings: Mapping[str, Any], layer: int) -> None:
+        config = write_settings(self.directory / name / "settings.toml", settings)
+        argv = [sys.executable, "-m", "riverbank", *command, "--config", str(config)]
+        self.supervisor.start(name, argv, log=self.log(name), layer=layer, env=_environment())
+
+    @property
+    def audit_dsn(self) -> str:
+        """Where the audit's ClickHouse lies."""
+        return f"chdb://{(self.directory / AUDIT / 'clickhouse').absolute()}"
+
+    def log(self, name: str) -> Path:
+        """The log file of a process."""
+        return self.directory / name / "process.log"
+
+    def port_file(self, name: str) -> Path:
+        """Where a web process writes its port."""
+        return self.directory / name / "port"
+
+    def url(self, name: str) -> str | None:
+        """Where a web process listens; None until it does."""
+        try:
+            return f"http://127.0.0.1:{int(self.port_file(name).read_text())}"
+        except (FileNotFoundError, ValueError):  # Not written yet.
+            return None
+
+    def memory_bytes(self) -> int:
+        """Resident memory of all processes together, this one included; pages shared between them count once (PSS) where known."""
+        total = 0
+        own = [os.getpid(), *([self.kafka.pid] if self.kafka.pid else []), *self.supervisor.pids().values()]
+        for pid in own:
+            try:
+                full = psutil.Process(pid).memory_full_info()
+                total += getattr(full, "pss", full.rss)
+            except psutil.NoSuchProcess:  # It just died; the supervisor deals with that.
+                continue
+        return total
+
+
+def _environment() -> dict[str, str]:
+    """Small processes: one BLAS thread each, and few malloc arenas."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}

@@ -1,0 +1,94 @@
+"""What the demo knows of its federation: rounds, statuses, bytes, customers, read from the topics as anybody may.
+
+Run by `riverbank.demo.run`; shown by `screen`, summed up by `report`.
+Never asks a process about itself: what is not in the log has not happened."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from federation import messages as m
+from riverbank.verification import CertifiedParties
+from streams import topology
+from streams.codec import decode
+from streams.kafka import KafkaLog
+from streams.ports import Record
+from web.feed import Feed, federation_fold, positions_of
+from web.readmodels.institutions import Institutions
+from web.readmodels.rounds import Rounds
+
+CUSTOMERS_KNOWN_MAX: Final = 2_000
+
+
+class SystemClock:
+    """The machine's wall clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+        return time.time_ns() // 1_000_000
+
+
+class Watch:
+    """Folds the federation's topics, and the institutions' profile keys for the lookups' sake."""
+
+    def __init__(self, bootstrap: str, federation: str, ca_verify_key: bytes, institutions: Sequence[str]) -> None:
+        self.rounds = Rounds()
+        self.institutions = Institutions()
+        self.first_model_ms: int | None = None
+        self.first_round_ms: int | None = None
+        self._customers: dict[str, list[str]] = {name: [] for name in institutions}
+        self.dead_letters: Counter[m.RefusalReason] = Counter()
+        self._log = KafkaLog(bootstrap, client_id="riverbank-demo")
+        parties, clock = CertifiedParties(federation, ca_verify_key), SystemClock()
+        fold = federation_fold(federation, parties, self._apply)
+        self._certificates = Feed(self._log, positions_of([topology.PARTIES]), fold, clock)
+        own = [row for name in institutions for row in positions_of([topology.PROFILES, topology.DEAD_LETTERS], name)]
+        self._feeds = [
+            Feed(self._log, positions_of([topology.ROUNDS, topology.STATUS]), fold, clock),
+            Feed(self._log, own, self._fold_own, clock),
+        ]
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._certificates.run())
+            await self._certificates.caught_up.wait()
+            for feed in self._feeds:
+                group.create_task(feed.run())
+
+    async def close(self) -> None:
+        """Free the connection."""
+        await self._log.close()
+
+    def customers(self, institution: str) -> Sequence[str]:
+        """Some customers of this institution that have a profile."""
+        return self._customers[institution]
+
+    def published(self, head: m.HeadName) -> int:
+        """Rounds of this head that ended in a model."""
+        return self.rounds.heads[head].published
+
+    def _apply(self, message: m.Message) -> None:
+        if isinstance(message, m.InstitutionStatus):
+            self.institutions.apply(message)
+            return
+        self.rounds.apply(message)
+        if isinstance(message, m.RoundOpened) and self.first_round_ms is None:
+            self.first_round_ms = message.opened_at_ms
+        if isinstance(message, m.ModelPublished) and self.first_model_ms is None:
+            self.first_model_ms = message.published_at_ms
+
+    def _fold_own(self, record: Record) -> None:
+        institution, _, name = record.topic.partition(".")
+        if name == topology.PROFILES.name:
+            known = self._customers[institution]
+            if record.key is not None and len(known) < CUSTOMERS_KNOWN_MAX:
+                known.append(record.key.decode())
+        elif record.value is not None:
+            letter = decode(record.value, topology.DEAD_LETTERS.carries, topology.DEAD_LETTERS.bytes_max)
+            if isinstance(letter, m.DeadLetter):
+                self.dead_letters[letter.reason] += 1

@@ -1,0 +1,87 @@
+"""Stories about the rounds' read model."""
+
+from __future__ import annotations
+
+from federation import messages as m
+from web.readmodels.rounds import RECENT_MAX, Rounds
+
+FRAUD = m.HeadName.FRAUD
+LANE = {"head": FRAUD, "group": 0, "epoch": 1}
+
+
+def opened(number: int) -> m.RoundOpened:
+    return m.RoundOpened(
+        **LANE, round=number, ready_digest=bytes(32), model_version=number - 1, model_digest=bytes(32), opened_at_ms=1000 * number,
+        masked_deadline_ms=1000 * number + 500, unmask_deadline_ms=1000 * number + 900, survivors_min=3,
+    )  # fmt: skip
+
+
+def masked(number: int, institution: str) -> m.MaskedUpdate:
+    return m.MaskedUpdate(
+        **LANE,
+        round=number,
+        institution=institution,
+        ready_digest=bytes(32),
+        model_digest=bytes(32),
+        chunk_digests=(),
+        secret_commitment=bytes(32),
+        seed_boxes=(),
+        share_tags=b"",
+    )
+
+
+def survivors(number: int, *names: str) -> m.SurvivorsNamed:
+    named = tuple(m.Survivor(institution=name, update_digest=bytes(32)) for name in names)
+    return m.SurvivorsNamed(**LANE, round=number, ready_digest=bytes(32), survivors=named)
+
+
+def published(number: int, version: int) -> m.ModelPublished:
+    return m.ModelPublished(
+        **LANE, round=number, version=version, model_digest=bytes(32), base_digest=bytes(32), contributors=("a", "b", "c"), examples=70,
+        survivors_digest=bytes(32), sum_digest=bytes(32), noise_sigma=1.0, published_at_ms=1000 * number + 600,
+    )  # fmt: skip
+
+
+def abandoned(number: int) -> m.RoundAbandoned:
+    return m.RoundAbandoned(
+        **LANE, round=number, reason=m.AbandonReason.TOO_FEW_UPDATES, detail="2 of 3", at_fault=(), abandoned_at_ms=1000 * number + 500
+    )
+
+
+def fold(*messages: m.Message) -> Rounds:
+    rounds = Rounds()
+    for message in messages:
+        rounds.apply(message)
+    return rounds
+
+
+def test_a_round_goes_from_masking_to_published():
+    """Each record of the log moves the row a person sees."""
+    rounds = fold(opened(1), masked(1, "a"), masked(1, "b"), masked(1, "c"), survivors(1, "a", "b", "c"), published(1, 1))
+
+    row = next(rounds.newest(1))
+    assert (row.state, row.version, row.updates, row.survivors, row.duration_ms) == ("published", 1, ("a", "b", "c"), ("a", "b", "c"), 600)
+    assert rounds.heads[FRAUD].published == 1
+
+
+def test_the_first_decision_counts():
+    """A zombie's second outcome of an ended round changes nothing."""
+    rounds = fold(opened(1), abandoned(1), published(1, 1), abandoned(1))
+
+    row = next(rounds.newest(1))
+    assert (row.state, rounds.heads[FRAUD].published, rounds.heads[FRAUD].abandoned) == ("abandoned", 0, 1)
+
+
+def test_a_repeated_opening_does_not_start_the_round_again():
+    """The same record delivered twice is one round."""
+    rounds = fold(opened(1), masked(1, "a"), opened(1))
+
+    assert [row.updates for row in rounds.newest(5)] == [("a",)]
+
+
+def test_only_the_newest_rounds_are_kept():
+    """Memory is bounded however long the federation runs; the counts go on."""
+    rounds = fold(*(message for number in range(1, RECENT_MAX + 50) for message in (opened(number), published(number, number))))
+
+    assert len(rounds.heads[FRAUD].recent) == RECENT_MAX
+    assert rounds.heads[FRAUD].published == RECENT_MAX + 49

@@ -1,0 +1,132 @@
+"""Follows topics and folds them into the portal's memory, for as long as the portal runs.
+
+Started by `web.wiring` and by the demo's live view; a lost broker is noted and the topics are taken up again where they were left.
+Never lets a bad record stop the fold: it is counted by topic and passed over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from federation import messages as m
+from federation.errors import PeerFault
+from streams import topology
+from streams.codec import DecodeError, decode
+from streams.ports import Clock, Log, LogReader, LogUnavailable, Position, Record
+from streams.signed import open_record
+
+_RECORDS_MAX: Final = 2000
+_WAIT_MS: Final = 200
+_PROBE_MS: Final = 2_000
+_RETRY_S: Final = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class Parties(Protocol):
+    """Who is certified; grows as parties.v1 is read."""
+
+    def admit(self, certified: m.PartyCertified) -> None:
+        """Take a certificate; PeerFault if the pinned CA does not vouch for it."""
+        ...
+
+    def verify(self, sender: str, signed_bytes: bytes, signature: bytes) -> None:
+        """PeerFault unless `sender` is certified and signed these bytes."""
+        ...
+
+
+def positions_of(rows: Sequence[topology.Topic], institution: str | None = None) -> list[Position]:
+    """The beginning of every partition of these topics."""
+    return [Position(row.full_name(institution), partition, 0) for row in rows for partition in range(row.partitions)]
+
+
+class Feed:
+    """One connection's topics, read from the start and folded with `fold`."""
+
+    def __init__(self, log: Log, start: Sequence[Position], fold: Callable[[Record], None], clock: Clock) -> None:
+        self._log = log
+        self._next = {(position.topic, position.partition): position.offset for position in start}
+        self._fold = fold
+        self._clock = clock
+        self.refused: Counter[str] = Counter()
+        self.disconnected_since_ms: int | None = clock.now_ms()
+        self.caught_up = asyncio.Event()
+        self.changes = 0
+
+    async def run(self) -> None:
+        """Fold until cancelled; connection errors are retried for ever, with the time of the loss on record."""
+        while True:
+            try:
+                reader = await self._log.reader([Position(topic, partition, offset) for (topic, partition), offset in self._next.items()])
+                try:
+                    await self._follow(reader)
+                finally:
+                    await reader.close()
+            except LogUnavailable as error:
+                if self.disconnected_since_ms is None:
+                    self.disconnected_since_ms = self._clock.now_ms()
+                _log.warning("log unreachable", error=str(error), topics=sorted({topic for topic, _ in self._next}))
+                await asyncio.sleep(_RETRY_S)
+
+    async def _follow(self, reader: LogReader) -> None:
+        probe_at_ms = 0
+        while True:
+            if self._clock.now_ms() >= probe_at_ms:
+                ends = await reader.end_offsets()  # Raises when the broker is away; polling alone would be silent.
+                self.disconnected_since_ms = None
+                probe_at_ms = self._clock.now_ms() + _PROBE_MS
+                if self._reached(ends):
+                    self.caught_up.set()
+            records = await reader.poll(_RECORDS_MAX, _WAIT_MS)
+            for record in records:
+                self._take(record)
+            if records and not self.caught_up.is_set():
+                probe_at_ms = 0
+            await asyncio.sleep(0)  # A full backlog must not starve the requests.
+
+    def _reached(self, ends: Mapping[tuple[str, int], int]) -> bool:
+        return all(self._next[place] >= end for place, end in ends.items())
+
+    def _take(self, record: Record) -> None:
+        self._next[record.topic, record.partition] = record.offset + 1
+        self.changes += 1
+        try:
+            self._fold(record)
+        except (DecodeError, PeerFault) as error:
+            self.refused[record.topic] += 1
+            _log.warning("record passed over", topic=record.topic, partition=record.partition, offset=record.offset, error=str(error))
+
+
+def federation_fold(federation: str, parties: Parties, apply: Callable[[m.Message], None]) -> Callable[[Record], None]:
+    """Fold for PARTIES (admitted) and signed federation topics (verified, then applied)."""
+    rows = {row.full_name(): row for row in topology.FEDERATION_TOPICS}
+
+    def fold(record: Record) -> None:
+        if record.value is None:
+            return
+        row = rows[record.topic]
+        if row is topology.PARTIES:
+            certified = decode(record.value, row.carries, row.bytes_max)
+            if isinstance(certified, m.PartyCertified):
+                parties.admit(certified)
+            return
+        apply(open_record(record.value, topic=row, federation=federation, verify=parties.verify).message)
+
+    return fold
+
+
+def own_fold(institution: str, apply: Callable[[m.Message], None], forget: Callable[[str, str], None]) -> Callable[[Record], None]:
+    """Fold for an institution's own topics; a tombstone calls `forget(topic name, key)`."""
+    rows = {row.full_name(institution): row for row in topology.OWN_TOPICS}
+
+    def fold(record: Record) -> None:
+        row = rows[record.topic]
+        if record.value is None:
+            forget(row.name, (record.key or b"").decode())
+        else:
+            apply(decode(record.value, row.carries, row.bytes_max))
+
+    return fold

@@ -1,0 +1,81 @@
+"""What the portal recommends from: customers' profiles, the institution's serving models, feedback already given.
+
+Fed by `web.feed` from the institution's own topics; asked by `web.handlers`.
+Never leaves the portal's memory, and never mixes two model versions in one answer: a model is swapped whole."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from federation import messages as m
+from federation.heads.head import Vector
+from federation.heads.products import Catalogue, Offer
+from streams import topology
+
+FEEDBACK_REMEMBERED_MAX: Final = 100_000
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A serving model, its vector ready to score with."""
+
+    described: m.ServingModel
+    vector: Vector
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """An answer: offers, likeliest first, and what they rest on."""
+
+    offers: tuple[Offer, ...]
+    model: m.ServingModel
+    known: bool  # False: a customer never heard of, answered as one who holds nothing.
+
+
+class Customers:
+    """Fold of profiles.v1, serving_models.v1 and feedback.v1 of one institution."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self.profiles: dict[str, m.CustomerProfile] = {}
+        self.models: dict[m.HeadName, LoadedModel] = {}
+        self._feedback: OrderedDict[str, m.FeedbackGiven] = OrderedDict()
+
+    def apply(self, message: m.Message) -> None:
+        """Fold one message; a model of another layout is refused with ValueError."""
+        if isinstance(message, m.CustomerProfile):
+            self.profiles[message.customer] = message
+        elif isinstance(message, m.FeedbackGiven):
+            self.remember(message)
+        elif isinstance(message, m.ServingModel):
+            if message.head is m.HeadName.PRODUCTS and message.layout_digest != self._catalogue.layout.digest:
+                raise ValueError("the serving model's layout is not this portal's catalogue: start worker and portal with the same version")
+            self.models[message.head] = LoadedModel(message, np.frombuffer(message.vector, dtype="<f8"))
+
+    def forget(self, topic: str, key: str) -> None:
+        """A tombstone: the customer's profile is gone."""
+        if topic == topology.PROFILES.name:
+            self.profiles.pop(key, None)
+
+    def remember(self, feedback: m.FeedbackGiven) -> None:
+        """Keep the feedback's key, so that the same key again is answered as a duplicate."""
+        self._feedback[feedback.event_id] = feedback
+        while len(self._feedback) > FEEDBACK_REMEMBERED_MAX:
+            self._feedback.popitem(last=False)
+
+    def feedback(self, event_id: str) -> m.FeedbackGiven | None:
+        """The feedback given under this key, if any."""
+        return self._feedback.get(event_id)
+
+    def recommend(self, customer: str, most: int) -> Recommendation | None:
+        """The `most` likeliest products for a customer; None while there is no model."""
+        loaded = self.models.get(m.HeadName.PRODUCTS)
+        if loaded is None:
+            return None
+        profile = self.profiles.get(customer)
+        held, dismissed = (profile.held, profile.dismissed) if profile else ((), ())
+        return Recommendation(self._catalogue.rank(loaded.vector, held, dismissed, most), loaded.described, profile is not None)

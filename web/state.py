@@ -1,0 +1,53 @@
+"""Everything a handler may use, in one place: read models, feeds, the way to send feedback, a clock.
+
+Made by `web.wiring`, stored in the aiohttp application by `web.app`.
+Never a global: two portals in one process do not know of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web as http
+from jinja2 import Environment
+
+from federation import messages as m
+from streams.ports import Clock
+from web.feed import Feed
+from web.readmodels.customers import Customers
+from web.readmodels.institutions import Institutions
+from web.readmodels.rounds import Rounds
+
+SendFeedback = Callable[[m.FeedbackGiven], Awaitable[None]]
+"""Returns once the log has acknowledged; LogUnavailable when it does not."""
+
+
+@dataclass
+class Institution:
+    """A portal's side of its own institution."""
+
+    name: str
+    customers: Customers
+    feed: Feed
+    send_feedback: SendFeedback
+
+
+@dataclass
+class Window:
+    """What the portal, or the console (no institution), shows and answers with."""
+
+    rounds: Rounds
+    institutions: Institutions
+    feed: Feed
+    clock: Clock
+    templates: Environment
+    institution: Institution | None = None
+
+    def degraded(self) -> bool:
+        """Whether answers rest on memory alone, because a log is out of reach or not yet read to its end."""
+        feeds = [self.feed, *([self.institution.feed] if self.institution else [])]
+        return any(feed.disconnected_since_ms is not None or not feed.caught_up.is_set() for feed in feeds)
+
+
+WINDOW: Final = http.AppKey("window", Window)
