@@ -173,6 +173,20 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndingSaved:
+    """How the last round ended. Part of an institution's own saved state."""
+
+    epoch: int
+    """Which epoch."""
+    round: int
+    """Which round."""
+    digest: bytes
+    """Of the payload that ended it."""
+    abandoned: bool
+    """Whether without a model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundParameters:
     """What a contribution must obey; fixed for an epoch."""
 
@@ -304,6 +318,40 @@ class EpochRoster:
     """As announced."""
     parameters: RoundParameters
     """As announced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSeen:
+    """Of a record of a round or an epoch: who said it, and its digest. Part of an institution's own saved state."""
+
+    institution: str
+    """Who said it."""
+    digest: bytes
+    """Of its payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochSaved:
+    """One epoch as the log shows it. Part of an institution's own saved state."""
+
+    announced: EpochAnnounced
+    """The invitation."""
+    digest: bytes
+    """Of its payload."""
+    keys: tuple[EpochKeys, ...]
+    """Keys said, by institution."""
+    keys_seen: tuple[RecordSeen, ...]
+    """Their digests."""
+    roster: EpochRoster | None
+    """Once named."""
+    roster_digest: bytes
+    """Of its payload; empty before."""
+    shares_seen: tuple[RecordSeen, ...]
+    """Digests of the shares dealt."""
+    ready: EpochReady | None
+    """Once named."""
+    ready_digest: bytes
+    """Of its payload; empty before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -518,6 +566,154 @@ class OutcomeObserved:
     """When the outcome became known, milliseconds since 1970 UTC."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundOpened:
+    """A round begins."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    ready_digest: bytes
+    """Of the EpochReady payload."""
+    model_version: int
+    """Version of the global model to start from."""
+    model_digest: bytes
+    """Of that model's vector."""
+    opened_at_ms: int
+    """When."""
+    masked_deadline_ms: int
+    """Updates after this are too late."""
+    unmask_deadline_ms: int
+    """The round is abandoned if it is not finished by then."""
+    survivors_min: int
+    """Fewer contributors than this: abandoned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundSaved:
+    """The open round as the log shows it. Part of an institution's own saved state."""
+
+    opened: RoundOpened
+    """The opening."""
+    digest: bytes
+    """Of its payload."""
+    phase: str
+    """Name of its phase (federation/rounds/phases.py)."""
+    updates: tuple[RecordSeen, ...]
+    """Masked updates."""
+    survivors: tuple[str, ...]
+    """Once named."""
+    survivors_digest: bytes
+    """Of the payload that named them; empty before."""
+    acks: tuple[RecordSeen, ...]
+    """Acks."""
+    reveals: tuple[RecordSeen, ...]
+    """Shares revealed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharesHeld:
+    """A dealer's shares for this institution. Part of its own saved state; never sent."""
+
+    dealer: str
+    """Who dealt them."""
+    shares: bytes = field(repr=False)
+    """32 bytes for each round whose secrets are not yet erased."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretsSaved:
+    """An institution's secrets of one epoch. Part of its own saved state; never sent."""
+
+    epoch: int
+    """Which epoch."""
+    channel: bytes = field(repr=False)
+    """X25519 scalar of the channel that shares come through."""
+    first_left: int
+    """First round whose secrets are not erased."""
+    round_secrets: bytes = field(repr=False)
+    """32 bytes per round from first_left on."""
+    dealt: bool
+    """Whether our own shares are dealt."""
+    held: tuple[SharesHeld, ...]
+    """Shares held, by dealer; our own of our own keys included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedBoxHeld:
+    """A boxed share of a peer's self-mask seed. Part of an institution's own saved state."""
+
+    dealer: str
+    """Whose seed."""
+    box: bytes
+    """Still closed."""
+    tag: bytes
+    """Commitment to the share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumHelped:
+    """A sum that this institution helped to open and that gave no model. Part of its own saved state."""
+
+    round: int
+    """Which round."""
+    survivors: tuple[str, ...]
+    """Whose updates were in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantSaved:
+    """Everything an institution's side of a lane must not forget between two runs. Kept in its own database; never sent."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort."""
+    party: str
+    """Whose state."""
+    now_ms: int | None
+    """Last time heard of."""
+    model_version: int
+    """Newest model the log names."""
+    model_digest: bytes
+    """Of its vector."""
+    model_known: bool
+    """Whether the log has named a model."""
+    epoch_first: int
+    """First epoch read of."""
+    epoch_last: int
+    """Last epoch announced."""
+    round_next: int
+    """First round not yet opened."""
+    opened_at_ms: int
+    """When the last round opened."""
+    current: EpochSaved | None
+    """The epoch of the rounds."""
+    pending: EpochSaved | None
+    """The epoch being set up."""
+    round: RoundSaved | None
+    """The open round."""
+    ended: EndingSaved | None
+    """How the last round ended."""
+    secrets: tuple[SecretsSaved, ...]
+    """Of the epochs in use and being set up."""
+    stage: str
+    """Name of our stage in the open round (federation/rounds/phases.py)."""
+    boxes: tuple[SeedBoxHeld, ...]
+    """Seed shares received in the open round."""
+    self_share: bytes | None = field(repr=False)
+    """Our own share of our self-mask seed, once masked."""
+    said: bytes
+    """secret_commitment of our masked update; empty before."""
+    unadopted: tuple[SumHelped, ...]
+    """Sums that gave no model; guards against differencing."""
+
+
 class PartyRole(StrEnum):
     """What a party of the federation is."""
 
@@ -583,34 +779,6 @@ class RoundAbandoned:
     """Parties named, sorted; empty when nobody is."""
     abandoned_at_ms: int
     """When."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundOpened:
-    """A round begins."""
-
-    head: HeadName
-    """Which head."""
-    group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
-    epoch: int
-    """Which key epoch of that head, from 1."""
-    round: int
-    """Which round of that head, from 1; never reused."""
-    ready_digest: bytes
-    """Of the EpochReady payload."""
-    model_version: int
-    """Version of the global model to start from."""
-    model_digest: bytes
-    """Of that model's vector."""
-    opened_at_ms: int
-    """When."""
-    masked_deadline_ms: int
-    """Updates after this are too late."""
-    unmask_deadline_ms: int
-    """The round is abandoned if it is not finished by then."""
-    survivors_min: int
-    """Fewer contributors than this: abandoned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -754,6 +922,7 @@ Message = (
     | CreditApplication
     | CustomerProfile
     | DeadLetter
+    | EndingSaved
     | RoundParameters
     | EpochAnnounced
     | EpochClosed
@@ -762,6 +931,8 @@ Message = (
     | EpochReady
     | RosterMember
     | EpochRoster
+    | RecordSeen
+    | EpochSaved
     | EpochShares
     | FeedbackGiven
     | InstitutionStatus
@@ -770,10 +941,16 @@ Message = (
     | ModelChunk
     | ModelPublished
     | OutcomeObserved
+    | RoundOpened
+    | RoundSaved
+    | SharesHeld
+    | SecretsSaved
+    | SeedBoxHeld
+    | SumHelped
+    | ParticipantSaved
     | PartyCertified
     | ProductInteraction
     | RoundAbandoned
-    | RoundOpened
     | ServingModel
     | SharesRevealed
     | SignedRecord
