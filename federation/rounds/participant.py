@@ -11,11 +11,12 @@ from federation import messages as m
 from federation.errors import OwnFault, PeerFault
 from federation.rounds import participant_epoch, participant_round, reading
 from federation.rounds.effects import ContributionReady, Effect, Event, Received, Report, Tick
+from federation.rounds.participant_round import wanted
 from federation.rounds.participant_state import ParticipantSettings, ParticipantState, Terms
 from federation.rounds.transcript import Transcript
 from federation.secagg.keys import Entropy
 
-__all__ = ["ParticipantSettings", "ParticipantState", "Terms", "initial", "step"]
+__all__ = ["ParticipantSettings", "ParticipantState", "Terms", "initial", "step", "wanted"]
 
 Outcome = tuple[ParticipantState, tuple[Effect, ...]]
 

@@ -42,17 +42,24 @@ def on_opened(state: ParticipantState, message: m.RoundOpened) -> Outcome:
     if least < settings.terms.survivors_min:
         return state, (Report("bad_round", settings.aggregator, f"{least} survivors are too few for us", state.transcript.round_id()),)
     state = replace(state, stage=MEMBER_MOVES[state.stage][m.RoundOpened])
-    if state.late(message.masked_deadline_ms):
-        return state, ()
-    wanted = PrepareContribution(
+    asked = wanted(state)
+    return state, (asked,) if asked is not None else ()
+
+
+def wanted(state: ParticipantState) -> PrepareContribution | None:
+    """The contribution that the open round still waits for from us, or None. A shell asks again after a restart."""
+    current = state.transcript.round
+    if current is None or state.stage is not MemberStage.PREPARING or state.late(current.opened.masked_deadline_ms):
+        return None
+    epoch = state.transcript.running()
+    return PrepareContribution(
         round_id=state.transcript.round_id(),
-        model_version=message.model_version,
-        model_digest=message.model_digest,
+        model_version=current.opened.model_version,
+        model_digest=current.opened.model_digest,
         parameters=epoch.parameters,
-        honest_survivors=least - corrupt_of(len(epoch.members)),
-        masked_deadline_ms=message.masked_deadline_ms,
+        honest_survivors=survivors_min(epoch, current.opened) - corrupt_of(len(epoch.members)),
+        masked_deadline_ms=current.opened.masked_deadline_ms,
     )
-    return state, (wanted,)
 
 
 def contribute(state: ParticipantState, event: ContributionReady, entropy: Entropy) -> Outcome:
