@@ -84,6 +84,28 @@ class HeadName(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRefused:
+    """The sum of one chunk cannot be made: a body is absent, or is not what its author's update promised."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which cohort of that head; 0 unless group-wise sums are on."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    chunk: int
+    """Which piece."""
+    survivors_digest: bytes
+    """As requested."""
+    at_fault: tuple[str, ...]
+    """Whose bodies, sorted."""
+    detail: str
+    """For a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSummed:
     """The masked sum of one chunk."""
 
@@ -918,6 +940,7 @@ class SurvivorsNamed:
 Message = (
     AuditEntry
     | CardTransaction
+    | ChunkRefused
     | ChunkSummed
     | CreditApplication
     | CustomerProfile

@@ -121,7 +121,7 @@ CHUNKS: Final = _federation(
 SUM_REQUESTS: Final = _federation(
     "sum_requests.v1", (m.SumRequested,), "head, chunk", {_R.AGGREGATOR}, frozenset({_R.AGGREGATOR}), CHUNK_PARTITIONS, 24
 )
-SUMS: Final = _federation("sums.v1", (m.ChunkSummed,), "head", {_R.AGGREGATOR}, frozenset({_R.AGGREGATOR}), LANE_PARTITIONS, 24)
+SUMS: Final = _federation("sums.v1", (m.ChunkSummed, m.ChunkRefused), "head", {_R.AGGREGATOR}, frozenset({_R.AGGREGATOR}), LANE_PARTITIONS, 24)
 MODELS: Final = _federation("models.v1", (m.ModelChunk,), "head", {_R.AGGREGATOR}, _EVERYBODY, LANE_PARTITIONS, 30 * 24)
 STATUS: Final = _federation(
     "status.v1",
@@ -135,6 +135,7 @@ AUDIT: Final = _federation("audit.v1", (m.AuditEntry,), "entry_id", {_R.INSTITUT
 
 OWN_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK, DEAD_LETTERS, PROFILES, SERVING_MODELS)
 FEDERATION_TOPICS: Final = (PARTIES, ROUNDS, CHUNKS, SUM_REQUESTS, SUMS, MODELS, STATUS, AUDIT)
+LANE_TOPICS: Final = (ROUNDS, SUMS, MODELS)  # Partitioned by head: lane_partition.
 EVENT_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK)
 
 
