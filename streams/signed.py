@@ -27,6 +27,14 @@ _AUTHOR_FIELDS: Final = ("institution", "actor")
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """A record's value, and the identity of the payload inside: digest_of(payload)."""
+
+    value: bytes = field(repr=False)
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A record whose signature holds. `digest` is the identity other messages refer to: digest_of(payload)."""
 
@@ -47,8 +55,13 @@ def seal_record(message: Message, *, sender: str, sign: Sign, federation: str, t
 
     OwnFault: a message this topic does not carry, one in another's name, or one too large for a record.
     """
-    if type(message) not in topic.carries:
-        raise OwnFault(f"{topic.name} does not carry a {type(message).__name__}")
+    return seal(message, sender=sender, sign=sign, federation=federation, topic=topic).value
+
+
+def seal(message: Message, *, sender: str, sign: Sign, federation: str, topic: Topic) -> Sealed:
+    """As `seal_record`, with the payload's digest."""
+    if type(message) not in topic.carries or not topic.signed:
+        raise OwnFault(f"{topic.name} does not carry a signed {type(message).__name__}")
     if _author(message) not in {None, sender}:
         raise OwnFault(f"{sender} may not send a {type(message).__name__} in the name of {_author(message)}")
     payload = encode(message)
@@ -56,7 +69,7 @@ def seal_record(message: Message, *, sender: str, sign: Sign, federation: str, t
     value = encode(SignedRecord(sender=sender, payload=payload, signature=signature))
     if len(value) > topic.bytes_max:
         raise OwnFault(f"a {type(message).__name__} of {len(value)} bytes; {topic.name} takes {topic.bytes_max}")
-    return value
+    return Sealed(value, digest_of(payload))
 
 
 def open_record(value: bytes, *, topic: Topic, federation: str, verify: Verify) -> Opened:
