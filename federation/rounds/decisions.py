@@ -87,6 +87,8 @@ def _decide_epoch(desk: _Desk) -> None:
             _announce(desk)
     elif not set(pending.announced.invited) <= set(_invitees(state, pending.number)):
         _close(desk, pending, "a member is not invited any more")
+    elif known.round_next > pending.round_last():
+        _close(desk, pending, "its rounds went by while it was set up")
     elif pending.phase is EpochPhase.KEYS:
         _decide_roster(desk, pending)
     elif pending.phase is EpochPhase.SHARES:
@@ -172,7 +174,12 @@ def _decide_ready(desk: _Desk, epoch: Epoch) -> None:
 def _decide_opening(desk: _Desk) -> None:
     settings, known = desk.state.settings, desk.state.transcript
     epoch = known.pending if may_switch(known) else known.current
-    if epoch is None or known.round_next > epoch.round_last() or ("EpochClosed", epoch.number, 0) in desk.proposed:
+    if (
+        epoch is None
+        or desk.state.model is None
+        or known.round_next > epoch.round_last()
+        or ("EpochClosed", epoch.number, 0) in desk.proposed
+    ):
         return
     due_ms = known.opened_at_ms + settings.period_ms
     if not desk.due(due_ms):

@@ -59,6 +59,9 @@ def on_roster(state: ParticipantState, message: m.EpochRoster, entropy: Entropy)
     epoch = state.transcript.find_epoch(message.epoch, accused=settings.aggregator)
     if secrets is None or settings.party not in epoch.members or state.late(epoch.announced.shares_deadline_ms):
         return state.with_secrets(message.epoch, None), ()
+    if len(epoch.members) < settings.terms.members_min:
+        fault = Report("small_roster", settings.aggregator, f"{len(epoch.members)} members are too few for us")
+        return state.with_secrets(message.epoch, None), (fault,)
     first, last = epoch.announced.first_round, epoch.round_last()
     # dealt[r][k]: the share of round first + r for member k.
     dealt = [

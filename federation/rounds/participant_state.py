@@ -25,6 +25,7 @@ class Terms:
     layout_digest: bytes
     clip_norm_max: float  # Model units.
     noise_min: float = 0.0  # Least standard deviation of the noise in the sum, model units.
+    members_min: int = COHORT_MIN  # At most a third of a roster may collude with the aggregator, who chooses the roster.
     survivors_min: int = COHORT_MIN
     difference_min: int = 2  # Two sums of nearly the same data must differ by at least that many institutions.
     difference_rounds: int = 8  # For how many rounds a sum that gave no model counts as nearly the same data.
@@ -54,7 +55,7 @@ class ParticipantSettings:
     def __post_init__(self) -> None:
         if len(self.aggregator_sealing_key) != KEY_BYTES or self.party == self.aggregator:
             raise OwnFault("a sealing key has 32 bytes, and nobody is both sides of a round")
-        if self.terms.survivors_min < COHORT_MIN:
+        if min(self.terms.survivors_min, self.terms.members_min) < COHORT_MIN:
             raise OwnFault(f"fewer than {COHORT_MIN} members cannot hide among one another")
 
 

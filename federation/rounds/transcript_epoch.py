@@ -135,7 +135,7 @@ def shares(transcript: Transcript, message: m.EpochShares, received: Received) -
     phase = epoch_move(epoch, message, accused=sender)
     names = epoch.members
     require_peer(sender in names, "not_entitled", "not a member", accused=sender)
-    require_peer(message.roster_digest == epoch.roster_digest, "wrong_digest", "another roster", accused=sender)
+    require_peer(message.roster_digest == epoch.roster_digest, "split_view", "consents to another roster", accused=sender)
     shape = [bool(box) for box in message.boxes] == [name != sender for name in names]
     require_peer(shape, "bad_box", "not one box per peer", accused=sender)
     require_peer(

@@ -69,8 +69,9 @@ def masked(transcript: Transcript, message: m.MaskedUpdate, received: Received) 
     phase = round_move(transcript, message, accused=sender)
     epoch, current = transcript.running(), transcript.opened_round()
     require_peer(sender in epoch.peers, "not_entitled", "not a ready member", accused=sender)
-    require_peer(message.ready_digest == epoch.ready_digest, "wrong_digest", "another ready set", accused=sender)
-    require_peer(message.model_digest == current.opened.model_digest, "wrong_digest", "another model than opened", accused=sender)
+    # The sender lies, or the aggregator showed it another opening than us; its signed record is the evidence.
+    require_peer(message.ready_digest == epoch.ready_digest, "split_view", "says another ready set than opened", accused=sender)
+    require_peer(message.model_digest == current.opened.model_digest, "split_view", "says another model than opened", accused=sender)
     require_peer(len(message.chunk_digests) == epoch.chunks(), "bad_shape", "another number of chunks", accused=sender)
     shape = [bool(box) for box in message.seed_boxes] == [name != sender and name in epoch.peers for name in epoch.members]
     require_peer(shape, "bad_box", "not one box per ready peer", accused=sender)
@@ -115,7 +116,7 @@ def acked(transcript: Transcript, message: m.SurvivorsAcked, received: Received)
     phase = round_move(transcript, message, accused=sender)
     epoch, current = transcript.running(), transcript.opened_round()
     require_peer(sender in epoch.peers, "not_entitled", "not a ready member", accused=sender)
-    require_peer(message.survivors_digest == current.survivors_digest, "wrong_digest", "another list of survivors", accused=sender)
+    require_peer(message.survivors_digest == current.survivors_digest, "split_view", "says another list of survivors", accused=sender)
     acks = {**current.acks, sender: received.digest}
     if phase is RoundPhase.ACKING and len(acks) >= epoch.threshold:
         phase = ROUND_MOVES[phase][AckQuorum]
@@ -132,7 +133,7 @@ def revealed(transcript: Transcript, message: m.SharesRevealed, received: Receiv
     phase = round_move(transcript, message, accused=sender)
     epoch, current = transcript.running(), transcript.opened_round()
     require_peer(sender in epoch.peers, "not_entitled", "not a ready member", accused=sender)
-    require_peer(message.survivors_digest == current.survivors_digest, "wrong_digest", "another list of survivors", accused=sender)
+    require_peer(message.survivors_digest == current.survivors_digest, "split_view", "says another list of survivors", accused=sender)
     return replace(transcript, round=replace(current, phase=phase, reveals={**current.reveals, sender: received.digest}))
 
 
