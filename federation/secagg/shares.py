@@ -1,7 +1,9 @@
 """Shamir's shares over 2^255 - 19 of the secrets behind self masks and round keys.
 
 Called by the participant (split) and the coordinator (combine).
-Never shares a key that is used as it is: what is split is a number below the prime, and keys are derived from it."""
+Never shares a key that is used as it is: what is split is a number below the prime, and keys are derived from it.
+
+Python's integers do not compute in constant time: whoever can time a process of ours is outside what is defended."""
 
 from __future__ import annotations
 

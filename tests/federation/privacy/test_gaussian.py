@@ -107,8 +107,11 @@ def test_short_entropy_is_refused():
 
 def test_a_source_that_never_ends_a_draw_is_broken():
     """Uniform integers that are always zero keep a coin turning for ever: Broken, not a hang."""
-    with pytest.raises(Broken, match="without end"):
+    with pytest.raises(Broken, match="a Bernoulli draw without end"):
         gaussian._gaussians(1, 25, lambda bounds: np.zeros(len(bounds), dtype=np.int64))
+    # 0, 0, 1: every coin of probability exp(-1) is true.
+    with pytest.raises(Broken, match="a geometric draw without end"):
+        gaussian._laplaces(1, 5, lambda bounds: np.full(len(bounds), int(bounds[0] == 3), dtype=np.int64))
 
 
 def test_the_bound_is_forty_deviations():

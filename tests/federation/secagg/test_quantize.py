@@ -64,6 +64,12 @@ def test_what_does_not_fit_is_refused(entropy_of, value):
         round_stochastically(np.array([0.0, value]), entropy=entropy_of(0))
 
 
+def test_only_float64_is_rounded(entropy_of):
+    """float32 has too few bits for a coordinate of 22 bits and its fraction."""
+    with pytest.raises(OwnFault):
+        round_stochastically(np.zeros(2, dtype=np.float32), entropy=entropy_of(0))
+
+
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.lists(st.floats(-0.49, 0.49), min_size=4, max_size=4), st.integers(0, 250)), min_size=1, max_size=6))
 def test_the_mean_is_weighted_by_examples(entropy_of, parameters, members):

@@ -63,10 +63,14 @@ def test_a_body_of_another_length_is_the_peers_fault(length):
 
 def test_other_shapes_and_types_are_refused():
     """No broadcasting, no silent conversion."""
-    for values in (np.zeros(1, dtype=np.uint32), np.zeros(2, dtype=np.int64)):
+    for total, values in (
+        (ring.zeros(2), ring.zeros(1)),
+        (ring.zeros(2), np.zeros(2, dtype=np.int64)),
+        (np.zeros(2, dtype=np.int64), ring.zeros(2)),
+    ):
         for operation in (ring.add, ring.subtract):
             with pytest.raises(OwnFault):
-                operation(ring.zeros(2), values)
+                operation(total, values)
     for conversion in (lambda: ring.centred(np.zeros(2)), lambda: ring.to_bytes(np.zeros(2)), lambda: ring.from_integers(np.zeros(2))):
         with pytest.raises(Broken):
             conversion()
