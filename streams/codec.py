@@ -77,6 +77,10 @@ def decode(value: bytes, allowed: tuple[type, ...], bytes_max: int) -> Message:
     known = _by_header().get(value[:HEADER_BYTES])
     if known is None or known.shape.kind not in allowed:
         raise _not_expected(value, known, allowed)
+    return _decoded(known, value)
+
+
+def _decoded(known: _Known, value: bytes) -> Message:
     stream = io.BytesIO(value)
     stream.seek(HEADER_BYTES)
     try:
@@ -133,12 +137,12 @@ def _current() -> dict[type, _Known]:
 
 @cache
 def _by_header() -> dict[bytes, _Known]:
-    found = {
-        _header(version.schema): _Known(known.shape, _header(version.schema), _parsed(json.loads(version.schema)), known.written)
-        for kind, known in _current().items()
-        for version in locked_versions(kind.__name__)
-    }
-    return found | {known.header: known for known in _current().values()}
+    earlier = (_earlier(known, version.schema) for kind, known in _current().items() for version in locked_versions(kind.__name__))
+    return {known.header: known for known in (*earlier, *_current().values())}
+
+
+def _earlier(known: _Known, canonical: str) -> _Known:
+    return _Known(known.shape, _header(canonical), _parsed(json.loads(canonical)), known.written)
 
 
 # --- sentences for people ------------------------------------------------------------------------------------------

@@ -121,7 +121,9 @@ CHUNKS: Final = _federation(
 SUM_REQUESTS: Final = _federation(
     "sum_requests.v1", (m.SumRequested,), "head, chunk", {_R.AGGREGATOR}, frozenset({_R.AGGREGATOR}), CHUNK_PARTITIONS, 24
 )
-SUMS: Final = _federation("sums.v1", (m.ChunkSummed, m.ChunkRefused), "head", {_R.AGGREGATOR}, frozenset({_R.AGGREGATOR}), LANE_PARTITIONS, 24)
+SUMS: Final = _federation(
+    "sums.v1", (m.ChunkSummed, m.ChunkRefused), "head", {_R.AGGREGATOR}, frozenset({_R.AGGREGATOR}), LANE_PARTITIONS, 24
+)
 MODELS: Final = _federation("models.v1", (m.ModelChunk,), "head", {_R.AGGREGATOR}, _EVERYBODY, LANE_PARTITIONS, 30 * 24)
 STATUS: Final = _federation(
     "status.v1",
@@ -155,3 +157,34 @@ def lane_partition(head: m.HeadName) -> int:
 def chunk_partition(head: m.HeadName, chunk: int) -> int:
     """Partition of CHUNKS and SUM_REQUESTS where this chunk is summed."""
     return (_HEADS.index(head) + chunk) % CHUNK_PARTITIONS
+
+
+def render_topology() -> str:
+    """The text of docs/topology.md."""
+    head = (
+        "# Topics\n\nRendered from the rows of `streams/topology.py` by `riverbank docs render`; do not edit.\n\n"
+        "An institution's own topics lie on its own Kafka cluster, and their full names begin with its name; no other\n"
+        "institution, and not the aggregator, can read them. The federation's topics lie on the federation's cluster, and all\n"
+        "but one of them carry `SignedRecord` envelopes. Values are single-object encoded Avro (`schemas/avro`).\n"
+        "Kept: *compacted* means that the newest record of each key stays.\n"
+    )
+    sections = (("An institution's own topics", OWN_TOPICS), ("The federation's topics", FEDERATION_TOPICS))
+    return head + "".join(f"\n## {title}\n\n{_rendered_rows(topics)}" for title, topics in sections)
+
+
+def _rendered_rows(topics: Iterable[Topic]) -> str:
+    lines = ["| topic | carries | keyed by | partitions | written by | read by | kept | signed | record at most |", "|---" * 9 + "|"]
+    for topic in topics:
+        cells = (
+            f"`{topic.name}`",
+            ", ".join(f"`{kind.__name__}`" for kind in topic.carries),
+            topic.keyed_by,
+            str(topic.partitions),
+            ", ".join(sorted(topic.written_by)),
+            ", ".join(sorted(topic.read_by)),
+            "compacted" if topic.keep_hours is None else f"{topic.keep_hours} h",
+            "yes" if topic.signed else "no",
+            f"{topic.bytes_max:,} bytes",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

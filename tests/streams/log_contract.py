@@ -161,10 +161,10 @@ class LogContract:
         """An unknown partition, to write or to read; and then nothing of the append is there."""
         with pytest.raises(LogRefused, match=f"no partition {world.topic}/7"):
             await world.log.append([*world.outgoing(b"a"), *world.outgoing(b"b", partition=7)])
-        with pytest.raises(LogRefused, match="no partition no.such.topic/0"):
-            await world.log.append([Outgoing("no.such.topic", 0, None, b"a")])
-        with pytest.raises(LogRefused, match="no partition no.such.topic/0"):
-            await world.log.reader([Position("no.such.topic", 0, 0)])
+        with pytest.raises(LogRefused, match="no partition no_such_topic/0"):
+            await world.log.append([Outgoing("no_such_topic", 0, None, b"a")])
+        with pytest.raises(LogRefused, match="no partition no_such_topic/0"):
+            await world.log.reader([Position("no_such_topic", 0, 0)])
 
         reader = await world.reader(0)
         assert dict(await reader.end_offsets()) == {(world.topic, 0): 0}

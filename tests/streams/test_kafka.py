@@ -144,5 +144,5 @@ async def test_compacted_topics_keep_the_newest_of_each_key_only(broker: Embedde
     row = replace(PARTIES, name="compacted.v1")
     await provision_topics(broker.bootstrap, [row])
 
-    with pytest.raises(LogRefused, match="cleanup.policy=compact instead of delete"):
+    with pytest.raises(LogRefused, match=r"cleanup\.policy=compact instead of delete"):
         await provision_topics(broker.bootstrap, [replace(row, keep_hours=1)])
