@@ -51,7 +51,7 @@ async def problems(request: http.Request, handler: Handler) -> http.StreamRespon
         return Problem(HTTPStatus(refused.status), refused.reason).response()
     except ConnectionResetError:  # The client went away in the middle of a stream.
         raise
-    except Exception:
+    except Exception:  # noqa: BLE001 The last resort: a stack trace is for the log, never for the answer.
         _log.exception("request failed", method=request.method, route=_route(request))
         return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something failed here; it has been logged. Try again later.").response()
 

@@ -12,12 +12,12 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web as http
-from prometheus_client import generate_latest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from federation import messages as m
 from federation.heads.products import Offer
 from federation.limits import NAME_LENGTH_MAX
+from streams import telemetry
 from streams.ports import LogUnavailable
 from web.problems import Problem
 from web.state import WINDOW, Institution
@@ -53,7 +53,8 @@ async def recommendations(request: http.Request) -> http.Response:
     if not wanted.isascii() or not wanted.isdigit() or not 1 <= int(wanted[:4]) <= OFFERS_MAX:
         raise Problem(HTTPStatus.BAD_REQUEST, f"n is a whole number from 1 to {OFFERS_MAX}")
     window, institution = request.app[WINDOW], _institution(request)
-    found = institution.customers.recommend(customer, int(wanted))
+    with telemetry.SCORE_SECONDS.labels(head=m.HeadName.PRODUCTS.value).time():
+        found = institution.customers.recommend(customer, int(wanted))
     if found is None:
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE, "There is no model yet; the institution's worker publishes one at its start.", retry_after_s=1
@@ -118,6 +119,8 @@ async def feedback(request: http.Request) -> http.Response:
         raise Problem(HTTPStatus.BAD_REQUEST, f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}") from None
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
+    if message.product is not None and message.product not in institution.customers.products:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"product is one of {', '.join(sorted(institution.customers.products))}")
     earlier = institution.customers.feedback(key)
     if earlier is not None:
         if asdict(earlier) | {"occurred_at_ms": 0} != asdict(message) | {"occurred_at_ms": 0}:
@@ -167,4 +170,4 @@ async def health_ready(request: http.Request) -> http.Response:
 
 async def metrics(_request: http.Request) -> http.Response:
     """Prometheus text."""
-    return http.Response(body=generate_latest(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    return http.Response(body=telemetry.rendered_metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

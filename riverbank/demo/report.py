@@ -33,7 +33,16 @@ def head_report(watch: Watch, lookups: Lookups, head: m.HeadName) -> dict[str, A
         "metric": f"prequential {QUALITY_NAMES[head]}",
         "federated": _rounded(federated),
         "local_only": _rounded(local),
-        "institutions": {s.institution: {"federated": _rounded(s.quality_federated), "local_only": _rounded(s.quality_local), "events_learned": s.events_learned, "scored": s.scored, "updates_clipped": s.updates_clipped} for s in statuses},
+        "institutions": {
+            s.institution: {
+                "federated": _rounded(s.quality_federated),
+                "local_only": _rounded(s.quality_local),
+                "events_learned": s.events_learned,
+                "scored": s.scored,
+                "updates_clipped": s.updates_clipped,
+            }
+            for s in statuses
+        },
         "bytes_per_institution_per_round": round(sum(s.bytes_sent for s in statuses) / turns) if turns else None,
         "lookup_p50_ms": lookups.percentile_ms(0.5),
         "lookup_p99_ms": lookups.percentile_ms(0.99),
@@ -44,7 +53,12 @@ def report(watch: Watch, lookups: Lookups, measured: Mapping[str, Any]) -> dict[
     """Everything `--json` prints."""
     return {
         "heads": {head.value: head_report(watch, lookups, head) for head in m.HeadName},
-        "lookups": {"answered": len(lookups.seconds), "refused": lookups.refused, "p50_ms": lookups.percentile_ms(0.5), "p99_ms": lookups.percentile_ms(0.99)},
+        "lookups": {
+            "answered": len(lookups.seconds),
+            "refused": lookups.refused,
+            "p50_ms": lookups.percentile_ms(0.5),
+            "p99_ms": lookups.percentile_ms(0.99),
+        },
         "dead_letters": {reason.value: count for reason, count in sorted(watch.dead_letters.items())},
         **measured,
     }
@@ -56,7 +70,14 @@ def as_table(result: Mapping[str, Any]) -> Table:
     for column in ("head", "rounds", "events learned", "metric", "federated", "local-only", "bytes/institution/round"):
         table.add_column(column, justify="left" if column in {"head", "metric"} else "right")
     for head, row in result["heads"].items():
-        values = (row["rounds"], row["events_learned"], row["metric"], row["federated"], row["local_only"], row["bytes_per_institution_per_round"])
+        values = (
+            row["rounds"],
+            row["events_learned"],
+            row["metric"],
+            row["federated"],
+            row["local_only"],
+            row["bytes_per_institution_per_round"],
+        )
         table.add_row(head, *("–" if value is None else str(value) for value in values))
     return table
 

@@ -8,93 +8,218 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.live import Live
 
-from federation import messages as m
+from audit import queries
+from audit.warehouse import WarehouseError
+from federation.errors import OwnFault
+from federation.messages import HeadName
+from riverbank.datasets.selection import Selection
 from riverbank.demo.lookups import Lookups
 from riverbank.demo.report import as_table, report
 from riverbank.demo.screen import draw
 from riverbank.demo.stack import FEDERATION, Stack
 from riverbank.demo.watch import Watch
+from riverbank.embedded.kafka import EmbeddedKafkaError
 from riverbank.feed import Progress, read_progress
+from riverbank.generator.world import World
+from riverbank.processes import ChildError
+from streams.ports import LogRefused, LogUnavailable
 
 _LOOK_S: Final = 0.5
-_DRAIN_MAX_S: Final = 300.0
+FIRST_MODEL_WITHIN_S: Final = 120.0
+ROUNDS_USUAL: Final = 60
+FEED_SHARE: Final = 0.9  # The last rounds learn from what the last events taught.
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; one sentence, with the log to read."""
+
+
+EXPECTED: Final = (ChildError, DemoFailed, EmbeddedKafkaError, LogRefused, LogUnavailable, OwnFault, WarehouseError)
+"""What an operator can mend, each with a sentence of its own."""
 
 
 @dataclass(frozen=True)
 class Demo:
     """What `riverbank demo` was asked for."""
 
-    institutions: Sequence[str]
-    feed_arguments: Sequence[str]
-    rounds: int | None
+    data: Path | None  # None: generated events.
+    seed: int
+    rounds: int | None  # None: until somebody ends it.
     round_ms: int
     headless: bool
     as_json: bool
     directory: Path | None  # None: a temporary one, removed at the end.
 
+    def institutions(self) -> tuple[str, ...]:
+        """Who takes part; OwnFault if the data set that names them is missing."""
+        return World(seed=self.seed).names if self.data is None else Selection(folder=self.data).names()
 
-class _Ended(Exception):
-    """Why the demo stops before its rounds are done; empty when somebody asked for it."""
+    def feed_arguments(self) -> list[str]:
+        """What the feed is told: a data set is spread over the rounds, generated events go on at a steady rate."""
+        seed = ["--seed", str(self.seed)]
+        if self.data is None:
+            return seed
+        lasts_s = (self.rounds or ROUNDS_USUAL) * self.round_ms / 1000 * FEED_SHARE
+        return [*seed, "--data", str(self.data), *(f"--pace={head.value}={lasts_s:g}s" for head in HeadName)]
+
+
+@dataclass
+class _Run:
+    """One run's moving parts."""
+
+    demo: Demo
+    stack: Stack
+    watch: Watch
+    lookups: Lookups
+    progress_file: Path
+    started_s: float
+    memory_max_bytes: int = 0
+    background: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def progress(self) -> Progress | None:
+        """How far the feed is."""
+        return read_progress(self.progress_file)
+
+    def done(self) -> bool:
+        """Whether every head has its rounds, and every record of a finite feed has been read."""
+        if self.demo.rounds is None or any(self.watch.published(head) < self.demo.rounds for head in HeadName):
+            return False
+        progress = self.progress()
+        if progress is None or any(head.total is None for head in progress.heads.values()):
+            return True  # A generated stream has no end to wait for.
+        return progress.done and all(
+            sum(status.events_read for status in self.watch.institutions.of_head(head)) >= fed.fed for head, fed in progress.heads.items()
+        )
+
+    def check(self) -> None:
+        """Raise what ended in the background, and DemoFailed when there is no model after a long time."""
+        for task in self.background:
+            if task.done():
+                outcome = task.result()
+                raise outcome if isinstance(outcome, Exception) else DemoFailed(f"{task.get_name()} ended by itself")
+        waited = time.monotonic() - self.started_s
+        if self.watch.first_model_ms is None and waited > FIRST_MODEL_WITHIN_S:
+            raise DemoFailed(f"no global model after {waited:.0f} s; the processes' logs are in {self.stack.directory}/*/process.log")
+
+    def measured(self) -> dict[str, Any]:
+        """Figures of the whole."""
+        progress = self.progress()
+        first = self.watch.first_model_ms
+        return {
+            "seconds": round(time.monotonic() - self.started_s, 1),
+            "seconds_to_first_model": None if first is None else round((first - self.started_ms()) / 1000, 1),
+            "memory_mib_max": round(self.memory_max_bytes / 2**20),
+            "restarts": {name: count for name, count in self.stack.supervisor.restarts().items() if count},
+            "events_fed": {} if progress is None else {head.value: fed.fed for head, fed in progress.heads.items()},
+            "rows_refused_by_adapters": {}
+            if progress is None
+            else {head.value: fed.refused for head, fed in progress.heads.items() if fed.refused},
+            "audit": queries.totals(self.stack.audit_dsn),
+        }
+
+    def started_ms(self) -> int:
+        """Wall time of the start."""
+        return int((time.time() - (time.monotonic() - self.started_s)) * 1000)
 
 
 async def run_demo(demo: Demo) -> int:
-    """Run until done; the exit code."""
-    started = time.monotonic()
+    """Run until the rounds are done or a signal comes; the exit code."""
+    started_s = time.monotonic()
     console = Console(stderr=True)
-    with _directory(demo.directory) as directory:
-        stack = Stack(directory, demo.institutions, demo.round_ms)
-        async with _stopped_by_signals():
-            console.print(f"Starting Kafka, the aggregator, {len(demo.institutions)} institutions, the audit and the portals; logs in {directory}")
-            async with stack:
-                progress_file = directory / "feed" / "progress.json"
-                stack.start_feed([*demo.feed_arguments, "--progress", str(progress_file)])
-                result = await _follow(demo, stack, progress_file, console, started)
-        if result is not None:
-            if demo.as_json:
-                sys.stdout.write(json.dumps(result, indent=1) + "\n")
-            else:
-                Console().print(as_table(result))
+    institutions = demo.institutions()
+    stopped = asyncio.Event()
+    with _directory(demo.directory) as directory, _signals(stopped):
+        console.print(f"Starting Kafka, the aggregator, {len(institutions)} institutions, the audit and the portals; logs in {directory}")
+        async with Stack(directory, institutions, demo.round_ms) as stack:
+            progress_file = directory / "feed" / "progress.json"
+            stack.start_feed([*demo.feed_arguments(), "--progress", str(progress_file)])
+            watch = Watch(stack.kafka.bootstrap, FEDERATION, stack.federation.ca_verify_key, institutions)
+            lookups = Lookups(lambda: _portals(stack), watch.customers)
+            run = _Run(demo, stack, watch, lookups, progress_file, started_s)
+            result = await _follow(run, console, stopped)
+            console.print("Stopping ...")
+        if demo.as_json:
+            sys.stdout.write(json.dumps(result, indent=1) + "\n")
+        else:
+            Console().print(as_table(result))
     return 0
 
 
-async def _follow(demo: Demo, stack: Stack, progress_file: Path, console: Console, started: float) -> dict[str, Any]:
-    watch = Watch(stack.kafka.bootstrap, FEDERATION, stack.federation.ca_verify_key, demo.institutions)
-    portals = [(name, f"portal-{name}") for name in demo.institutions]
+def _portals(stack: Stack) -> list[tuple[str, str]]:
+    return [(name, url) for name in stack.institutions if (url := stack.url(f"portal-{name}")) is not None]
 
-    def targets() -> list[tuple[str, str]]:
-        return [(name, url) for name, web in portals if (url := stack.url(web)) is not None]
 
-    lookups = Lookups(targets, watch.customers)
-    measured: dict[str, Any] = {"memory_mib_max": 0.0}
-    helpers = [asyncio.create_task(watch.run()), asyncio.create_task(lookups.run()), asyncio.create_task(stack.supervisor.lost())]
-    live = contextlib.nullcontext() if demo.headless else Live(console=console, refresh_per_second=2, screen=False)
+async def _follow(run: _Run, console: Console, stopped: asyncio.Event) -> dict[str, Any]:
+    """Watch and ask until done or stopped; the result."""
+    run.background = [
+        asyncio.create_task(run.watch.run(), name="watching the topics"),
+        asyncio.create_task(run.lookups.run(), name="asking the portals"),
+        asyncio.create_task(run.stack.supervisor.lost(), name="supervising the processes"),
+    ]
+    live = contextlib.nullcontext() if run.demo.headless else Live(console=console, refresh_per_second=2)
     try:
         with live as screen:
-            while not _done(demo, watch, read_progress(progress_file)):
-                for helper in helpers:
-                    if helper.done():
-                        lost = helper.result()  # Raises what a helper failed with; the supervisor's says which process was given up.
-                        raise lost if isinstance(lost, Exception) else RuntimeError("the demo's watch ended by itself")
-                measured["memory_mib_max"] = max(measured["memory_mib_max"], round(stack.memory_bytes() / 2**20, 1))
+            while not stopped.is_set() and not run.done():
+                run.check()
+                run.memory_max_bytes = max(run.memory_max_bytes, await asyncio.to_thread(run.stack.memory_bytes))
                 if screen is not None:
-                    screen.update(draw(stack, watch, lookups, _notes(measured, read_progress(progress_file))))
-                await asyncio.sleep(_LOOK_S)
+                    screen.update(draw(run.stack, run.watch, run.lookups, _notes(run)))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopped.wait(), _LOOK_S)
+        return report(run.watch, run.lookups, await asyncio.to_thread(run.measured))
     finally:
-        for helper in helpers:
-            helper.cancel()
-        await asyncio.gather(*helpers, return_exceptions=True)
-        await watch.close()
-    return report(watch, lookups, measured)
+        for task in run.background:
+            task.cancel()
+        await asyncio.gather(*run.background, return_exceptions=True)
+        await run.watch.close()
+
+
+def _notes(run: _Run) -> str:
+    progress = run.progress()
+    fed = "" if progress is None else ", ".join(f"{head.value} {state.fed:,}" for head, state in progress.heads.items())
+    restarts = sum(run.stack.supervisor.restarts().values())
+    return f"Events fed: {fed or 'none yet'}. Memory {run.memory_max_bytes / 2**20:,.0f} MiB. Restarted processes: {restarts}."
+
+
+@contextlib.contextmanager
+def _directory(chosen: Path | None) -> Iterator[Path]:
+    if chosen is None:
+        with tempfile.TemporaryDirectory(prefix="riverbank-demo-") as made:
+            yield Path(made)
+    else:
+        if chosen.exists() and any(chosen.iterdir()):
+            raise DemoFailed(f"{chosen} is not empty: name a new directory, or remove it")
+        chosen.mkdir(parents=True, exist_ok=True)
+        yield chosen
+
+
+@contextlib.contextmanager
+def _signals(stopped: asyncio.Event) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM stops in order; the second ends this process, and with it every child, at once."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def stop() -> None:
+        stopped.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from riverbank.demo.lookups import Lookups
 from riverbank.demo.stack import CONSOLE, Stack
-from riverbank.demo.watch import SystemClock, Watch
+from riverbank.demo.watch import Watch
 from web.views import head_cards, institution_rows, round_rows
+from web.wiring import SystemClock
 
 _STYLES = {
     "ok": "green",

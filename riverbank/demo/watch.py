@@ -6,7 +6,6 @@ Never asks a process about itself: what is not in the log has not happened."""
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -20,16 +19,9 @@ from streams.ports import Record
 from web.feed import Feed, federation_fold, positions_of
 from web.readmodels.institutions import Institutions
 from web.readmodels.rounds import Rounds
+from web.wiring import SystemClock
 
 CUSTOMERS_KNOWN_MAX: Final = 2_000
-
-
-class SystemClock:
-    """The machine's wall clock."""
-
-    def now_ms(self) -> int:
-        """Milliseconds since 1970 UTC."""
-        return time.time_ns() // 1_000_000
 
 
 class Watch:

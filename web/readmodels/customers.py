@@ -41,6 +41,7 @@ class Customers:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self.products = frozenset(product.id for product in catalogue.products)
         self.profiles: dict[str, m.CustomerProfile] = {}
         self.models: dict[m.HeadName, LoadedModel] = {}
         self._feedback: OrderedDict[str, m.FeedbackGiven] = OrderedDict()

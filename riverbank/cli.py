@@ -1,0 +1,245 @@
+"""The `riverbank` command: demo, the parties' processes, the embedded broker, schemas, audit.
+
+Started by the console script and by the demo's supervisor.
+Never shows a traceback for what an operator can mend: one sentence on stderr and a non-zero exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+
+from streams.settings import (
+    AggregatorProcess,
+    AuditProcess,
+    InstitutionProcess,
+    SettingsError,
+    WebProcess,
+    load_settings,
+)
+
+# Each role's package is imported when its command runs: a portal must not pay for River, nor `--help` for anything.
+# ruff: noqa: PLC0415
+
+app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Banks learn together without showing their customers.")
+institution: Final = typer.Typer(no_args_is_help=True, help="An institution's worker.")
+aggregator: Final = typer.Typer(no_args_is_help=True, help="The aggregator.")
+audit: Final = typer.Typer(no_args_is_help=True, help="The audit: its writer, and what it holds.")
+web: Final = typer.Typer(no_args_is_help=True, help="Portal and console.")
+broker: Final = typer.Typer(no_args_is_help=True, help="The embedded Kafka broker.")
+schemas: Final = typer.Typer(no_args_is_help=True, help="Avro schemas, their lock and what is rendered from them.")
+for _name, _group in (
+    ("institution", institution), ("aggregator", aggregator), ("audit", audit), ("web", web), ("broker", broker), ("schemas", schemas),
+):  # fmt: skip
+    app.add_typer(_group, name=_name)
+
+Config = Annotated[Path, typer.Option("--config", help="The process's TOML settings; RIVERBANK_SECTION__KEY in the environment overrides.")]
+P = TypeVar("P", InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess)
+
+EXIT_WRONG_INPUT: Final = 2
+
+
+class CannotRun(Exception):
+    """What an operator asked for cannot be done; the sentence says why."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app(standalone_mode=True)
+    except (CannotRun, SettingsError) as error:
+        sys.stderr.write(f"riverbank: {error}\n")
+        sys.exit(EXIT_WRONG_INPUT)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    from streams.runner import run_until_signalled
+
+    raise typer.Exit(run_until_signalled(work))
+
+
+def _settings(path: Path, process: type[P]) -> P:
+    from streams.telemetry import configure_logging
+
+    loaded = load_settings(path, process)
+    configure_logging(loaded.ops.log_level)
+    return loaded
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    if version:
+        from streams.telemetry import SOFTWARE_VERSION
+
+        typer.echo(SOFTWARE_VERSION)
+        raise typer.Exit
+
+
+@institution.command("run")
+def institution_run(config: Config) -> None:
+    """Learn from the institution's topics and take part in the rounds, until stopped."""
+    from institution_workers import wiring
+
+    _run(wiring.run(_settings(config, InstitutionProcess)))
+
+
+@aggregator.command("run")
+def aggregator_run(config: Config) -> None:
+    """Open rounds, sum what comes, publish global models, until stopped."""
+    from aggregator_worker import wiring
+
+    _run(wiring.run(_settings(config, AggregatorProcess)))
+
+
+@web.command("run")
+def web_run(config: Config) -> None:
+    """Serve an institution's portal, or without an institution the operator's console, until stopped."""
+    from riverbank.verification import CertifiedParties
+    from web import wiring
+
+    settings = _settings(config, WebProcess)
+    _run(wiring.run(settings, CertifiedParties(settings.federation.name, bytes.fromhex(settings.federation.ca_verify_key))))
+
+
+@broker.command("run")
+def broker_run(directory: Annotated[Path, typer.Option(help="Where its topics lie.")], port: int = 0) -> None:
+    """Run one Kafka broker on this machine's loopback, until stopped."""
+    from riverbank.embedded.kafka import EmbeddedKafka
+
+    async def serve() -> None:
+        async with EmbeddedKafka(directory, port) as kafka:
+            typer.echo(kafka.bootstrap)
+            await asyncio.Event().wait()
+
+    _run(serve())
+
+
+@audit.command("run")
+def audit_run(config: Config) -> None:
+    """Write the audit topic to ClickHouse, until stopped."""
+    from audit import writer
+    from riverbank.verification import CertifiedParties
+
+    settings = _settings(config, AuditProcess)
+    _run(writer.run(settings, CertifiedParties(settings.federation.name, bytes.fromhex(settings.federation.ca_verify_key))))
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*(rows[0] if rows else ["nothing found"]))
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    Console().print(table)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@audit.command("summary")
+def audit_summary(config: Config, as_json: Json = False) -> None:
+    """Entries and bytes per actor, action and head."""
+    from audit import queries, writer
+
+    settings = _settings(config, AuditProcess).audit
+    _show(_told(lambda: queries.summary(settings.dsn, password=writer.password_in(settings.password_file))), as_json)
+
+
+@audit.command("search")
+def audit_search(
+    config: Config, head: str = "", round_number: Annotated[int, typer.Option("--round", help="-1: any.")] = -1, actor: str = "", action: str = "", accused: str = "",
+    limit: int = 100, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Exchanges by head, round, actor, action or accused party, newest first."""
+    from audit import queries, writer
+
+    settings = _settings(config, AuditProcess).audit
+    asked = {"head": head, "round": round_number, "actor": actor, "action": action, "accused": accused, "limit": limit}
+    _show(_told(lambda: queries.search(settings.dsn, password=writer.password_in(settings.password_file), **asked)), as_json)
+
+
+def _told(question: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    from audit.warehouse import WarehouseError
+    from federation.errors import OwnFault
+
+    try:
+        return question()
+    except (OwnFault, WarehouseError) as error:
+        raise CannotRun(str(error)) from error
+
+
+@schemas.command("render")
+def schemas_render() -> None:
+    """Write federation/messages.py, the schema lock and docs/topology.md anew from their sources."""
+    from streams import schema_lock
+
+    schema_lock.render()
+
+
+@schemas.command("check")
+def schemas_check() -> None:
+    """Exit 1 if a schema changed incompatibly or something rendered is stale; one line for each."""
+    from streams import schema_lock
+
+    problems = schema_lock.check()
+    for problem in problems:
+        typer.echo(problem, err=True)
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def feed(
+    bootstrap: Annotated[str, typer.Option(help="Kafka of the institutions, host:port.")],
+    progress: Annotated[Path, typer.Option(help="Where to note how far it is; with one it goes on there.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of data sets (docs/data.md); without it events are generated.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the generator.")] = 1,
+    pace: Annotated[list[str] | None, typer.Option(help="HEAD=PACE, e.g. fraud=1500/s, credit=60s, products=20000x.")] = None,
+) -> None:
+    """Play events into the institutions' topics: a data set, or generated ones."""
+    from federation.errors import OwnFault
+    from federation.messages import HeadName
+    from riverbank import feed as player
+    from riverbank.datasets.selection import Selection
+    from riverbank.generator.world import World
+
+    try:
+        paces = {HeadName(head): player.Pace.parsed(text) for head, _, text in (given.partition("=") for given in pace or [])}
+    except (ValueError, OwnFault) as error:
+        raise CannotRun(f"--pace: {error}") from error
+    settings = player.FeedSettings(
+        bootstrap=bootstrap, progress_file=progress, origin=World(seed=seed) if data is None else Selection(folder=data, seed=seed), paces=paces or player.GENERATED_PACES
+    )  # fmt: skip
+    from streams.telemetry import configure_logging
+
+    configure_logging("info")
+    _run(player.run(settings))
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Folder of data sets (docs/data.md); without it events are generated.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="End after so many published rounds of every head.")] = None,
+    headless: Annotated[bool, typer.Option(help="Draw nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    round_ms: Annotated[int, typer.Option(min=500, max=600_000, help="Open a round this often.")] = 3000,
+    seed: Annotated[int, typer.Option(help="Of the generated events.")] = 1,
+    directory: Annotated[Path | None, typer.Option(help="Keep everything below this new directory.")] = None,
+) -> None:
+    """Five institutions learn together on this machine: broker, aggregator, audit and portals in processes of their own."""
+    from riverbank.demo.run import EXPECTED, Demo, run_demo
+
+    asked = Demo(data=data, seed=seed, rounds=rounds, round_ms=round_ms, headless=headless, as_json=as_json, directory=directory)
+    try:
+        code = asyncio.run(run_demo(asked))
+    except EXPECTED as error:
+        raise CannotRun(str(error)) from error
+    raise typer.Exit(code)

@@ -1,0 +1,128 @@
+"""What a portal or console process is made of, and its life: feeds, server, stop.
+
+Called by `riverbank web run`.
+Never serves before it has tried to read what the logs hold, and never stops serving because a log is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiohttp import web as http
+
+from federation import messages as m
+from federation.heads.products import Catalogue
+from streams import telemetry, topology
+from streams.codec import encode
+from streams.kafka import KafkaLog
+from streams.ports import Clock, Log, Outgoing
+from streams.settings import WebProcess, WebSettings
+from web.app import make_app, templates
+from web.feed import Feed, Parties, federation_fold, own_fold, positions_of
+from web.readmodels.customers import Customers
+from web.readmodels.institutions import Institutions
+from web.readmodels.rounds import Rounds
+from web.state import Institution, Window
+
+# A person waits for the acknowledgement of feedback, so the log gets less time than a worker would give it.
+_FEEDBACK_DELIVER_MS: Final = 5_000
+_STOP_S: Final = 2.0
+_log = structlog.get_logger(__name__)
+
+
+class SystemClock:
+    """The machine's wall clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+        return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class Made:
+    """A window, and the feed of certificates that must come first."""
+
+    window: Window
+    certificates: Feed
+
+
+def make_window(federation: str, parties: Parties, log: Log, own: tuple[str, Log] | None, clock: Clock) -> Made:
+    """The window over the federation's log and, for a portal, over its own institution's (name, log)."""
+    rounds, known = Rounds(), Institutions()
+
+    def apply(message: m.Message) -> None:
+        if isinstance(message, m.InstitutionStatus):
+            known.apply(message)
+        else:
+            rounds.apply(message)
+
+    fold = federation_fold(federation, parties, apply)
+    feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS]), fold, clock)
+    window = Window(rounds, known, feed, clock, templates(), None if own is None else _institution(*own, clock))
+    return Made(window, Feed(log, positions_of([topology.PARTIES]), fold, clock))
+
+
+def _institution(name: str, log: Log, clock: Clock) -> Institution:
+    customers = Customers(Catalogue.shipped())
+    rows = [topology.PROFILES, topology.SERVING_MODELS, topology.FEEDBACK]
+    feed = Feed(log, positions_of(rows, name), own_fold(name, customers.apply, customers.forget), clock)
+
+    async def send(message: m.FeedbackGiven) -> None:
+        topic = topology.FEEDBACK.full_name(name)
+        await log.append([Outgoing(topic, 0, message.customer.encode(), encode(message))])
+
+    return Institution(name, customers, feed, send)
+
+
+async def run(settings: WebProcess, parties: Parties) -> None:
+    """Serve until cancelled; OSError if the address is taken."""
+    telemetry.configure_logging(settings.ops.log_level)
+    web = settings.web
+    log = KafkaLog(settings.federation.bootstrap, client_id="riverbank-web")
+    own = None
+    if web.institution is not None and web.bootstrap is not None:
+        own = web.institution, KafkaLog(web.bootstrap, client_id="riverbank-web", deliver_ms=_FEEDBACK_DELIVER_MS)
+    made = make_window(settings.federation.name, parties, log, own, SystemClock())
+    try:
+        async with (
+            asyncio.TaskGroup() as group
+        ):  # A feed that fails for good ends the portal: none is better than one that shows old things as new.
+            group.create_task(made.certificates.run())
+            group.create_task(_follow(made, group))
+            group.create_task(_serve(web, made.window))
+    finally:
+        await log.close()
+        if own is not None:
+            await own[1].close()
+
+
+async def _follow(made: Made, group: asyncio.TaskGroup) -> None:
+    if made.window.institution is not None:
+        group.create_task(made.window.institution.feed.run())
+    await made.certificates.caught_up.wait()  # Else the first rounds' senders would be strangers.
+    group.create_task(made.window.feed.run())
+
+
+async def _serve(settings: WebSettings, window: Window) -> None:
+    runner = http.AppRunner(make_app(window), access_log=None, shutdown_timeout=_STOP_S)
+    await runner.setup()
+    try:
+        site = http.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        port = runner.addresses[0][1]
+        if settings.port_file is not None:
+            _write_port(settings.port_file, port)
+        _log.info("serving", host=settings.host, port=port, institution=settings.institution)
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+def _write_port(port_file: Path, port: int) -> None:
+    draft = port_file.with_suffix(".new")
+    draft.write_text(f"{port}\n")
+    draft.replace(port_file)  # A reader sees the whole number or none.
