@@ -104,8 +104,12 @@ class InstitutionSettings(_Section):
     """What it learns and takes part in."""
     learning_rate: Step = 0.05
     """Step of the local learners, in log-odds per unit of error."""
-    snapshot_ms: Duration = 1000
-    """Models and offsets are saved together this often."""
+    serve_ms: Duration = 2000
+    """The portal's model is renewed at most this often, and at once after a round."""
+    clip_norm_max: Annotated[float, Field(gt=0, le=1e6)] = 100.0
+    """Takes part in no round whose clip norm, in model units, is larger."""
+    noise_min: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Takes part in no round whose sum has less noise than this, in model units (standard deviation)."""
     poll_records_max: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """Records taken in one turn; between turns, rounds get their say."""
     future_tolerance_ms: Annotated[int, Field(ge=0, le=_DAY_MS)] = 300_000
