@@ -46,9 +46,10 @@ class Pupil:
     local: Scorecard
     quality: Mapping[str, PrequentialAuc | PrequentialHitRate]  # By FEDERATED and LOCAL.
     basis: Basis = Basis()
-    base: Vector = field(init=False, repr=False)
+    base: Vector = field(init=False, repr=False)  # What the federation has of us: the global model rested on, or a contribution.
     contributed: Vector | None = field(default=None, repr=False)  # The federated model when the last contribution was made.
     examples: int = 0  # Learned since the last contribution that was included, or since the start.
+    contributed_to: tuple[int, int] = (0, 0)  # Epoch and round of that contribution.
     examples_contributed: int = 0  # Of these, in the last contribution.
     learned: int = 0  # Ever.
     clipped: int = 0  # Contributions whose norm was cut.
@@ -72,7 +73,7 @@ class Pupil:
 
     @property
     def base_digest(self) -> bytes:
-        """Digest of the global model it rests on, as RoundOpened names it."""
+        """Digest of the global model it rests on, as RoundOpened names it; no model's between `acknowledge` and `adopt`."""
         return model_digest(self.base)
 
     def teach(self, active: Active, positive: bool) -> None:
@@ -92,28 +93,34 @@ class Pupil:
         self.losses = (self.losses[0] * kept + _softplus(sign * federated), self.losses[1] * kept + _softplus(sign * local))
 
     # --- rounds -------------------------------------------------------------------------------------------------
-    def contribute(self) -> tuple[Vector, int]:
-        """(federated model - base, examples behind it), and remember that this much has been said."""
+    def contribute(self, epoch: int, round_: int) -> tuple[Vector, int]:
+        """(federated model - base, examples behind it), and remember that this much has been said in this round."""
         self.contributed = self.federated.to_vector()
+        self.contributed_to = (epoch, round_)
         self.examples_contributed = self.examples
         return self.contributed - self.base, self.examples
 
-    def rebase(self, model: Vector, basis: Basis, *, included: bool) -> None:
-        """Rest on a new global model and keep, on top of it, what it does not contain.
+    def acknowledge(self, epoch: int, round_: int, *, included: bool) -> None:
+        """A round ended in a model: from now on `base` is as much of our learning as the federation has.
 
-        Included: new + (now - as contributed), because the sum has the rest. Not included: new + (now - old base).
-        ValueError for a model of another length or not finite.
+        Included: the model as contributed; the examples behind it are spent. Not included: as before. Broken if a model is said
+        to include what this pupil never contributed.
+        """
+        if included:
+            if self.contributed is None or self.contributed_to != (epoch, round_):
+                raise Broken(f"the {self.head.value} model of round {round_} includes a contribution that is not ours")
+            self.base = self.contributed
+            self.examples -= self.examples_contributed
+        self.contributed, self.contributed_to, self.examples_contributed = None, (0, 0), 0
+
+    def adopt(self, model: Vector, basis: Basis) -> None:
+        """Rest on a global model and keep on top of it what the federation does not have: new + (now - base).
+
+        Several models may be acknowledged before the newest is adopted. ValueError for a model of another length or not finite.
         """
         adopted = checked_vector(model, self.layout)
-        known = self.contributed if included else self.base
-        if known is None:
-            raise Broken("a model includes a contribution that was never made")
-        self.federated.from_vector(adopted + (self.federated.to_vector() - known))
-        if included:
-            self.examples -= self.examples_contributed
-        self.base = adopted
-        self.basis = basis
-        self.contributed, self.examples_contributed = None, 0
+        self.federated.from_vector(adopted + (self.federated.to_vector() - self.base))
+        self.base, self.basis = adopted, basis
 
     # --- serving ------------------------------------------------------------------------------------------------
     def trust(self) -> float:
@@ -142,21 +149,23 @@ class Pupil:
     def numbers(self) -> list[float]:
         """What to save besides vectors and qualities. Counts are exact up to 2^53."""
         b = self.basis
-        return [b.version, b.epoch, b.round, self.examples, self.examples_contributed, self.learned, self.clipped, *self.losses]
+        counts = (self.examples, self.examples_contributed, self.learned, self.clipped)
+        return [b.version, b.epoch, b.round, *self.contributed_to, *counts, *self.losses]
 
     def restore(self, vectors: Mapping[str, Vector | None], numbers: list[float]) -> None:
         """Take what `vectors` and `numbers` gave; ValueError if it belongs to another layout."""
         federated, local, base = (vectors[kind] for kind in (FEDERATED, LOCAL, BASE))
-        if federated is None or local is None or base is None or len(numbers) != 9:
+        if federated is None or local is None or base is None or len(numbers) != 11:
             raise ValueError("the saved state is not whole")
         self.federated.from_vector(federated)
         self.local.from_vector(local)
         self.base = checked_vector(base, self.layout)
         contributed = vectors.get(CONTRIBUTED)
         self.contributed = None if contributed is None else checked_vector(contributed, self.layout)
-        version, epoch, round_, self.examples, self.examples_contributed, self.learned, self.clipped = map(int, numbers[:7])
-        self.basis = Basis(version, epoch, round_)
-        self.losses = (numbers[7], numbers[8])
+        self.basis = Basis(*map(int, numbers[:3]))
+        self.contributed_to = (int(numbers[3]), int(numbers[4]))
+        self.examples, self.examples_contributed, self.learned, self.clipped = map(int, numbers[5:9])
+        self.losses = (numbers[9], numbers[10])
 
 
 def _softplus(margin: float) -> float:

@@ -12,6 +12,7 @@ from typing import Final
 
 from institution_workers.storage import Store
 from streams.ports import Log
+from streams.telemetry import SENT_BYTES
 from streams.topology import Cluster
 
 _BATCH: Final = 500
@@ -28,8 +29,6 @@ class Speaker:
         self._reach = reach
         self._said = 0
         self._one_at_a_time = asyncio.Lock()
-        self.records_said = 0
-        self.bytes_said = 0
 
     async def flush(self) -> None:
         """Send all that is journaled and not yet acknowledged; LogUnavailable or LogRefused as the log says."""
@@ -42,5 +41,5 @@ class Speaker:
                     self._reach("sent")
                     self._said = numbers[-1]
                     self._store.acknowledged(self._cluster, self._said)
-                    self.records_said += len(records)
-                    self.bytes_said += sum(len(record.value or b"") for record in records)
+                    for record in records:
+                        SENT_BYTES.labels(record.topic).inc(len(record.value or b""))

@@ -71,9 +71,7 @@ class Store:
         """Open or create the state of `institution` in `folder`; StateUnusable when it is in use, damaged, foreign or of a newer version."""
         lock = _take_lock(folder)
         try:
-            store = cls(_connect(folder / DATABASE, institution), lock, folder)
-            store.erase_traces()  # Of what a killed process had erased and not yet cut.
-            return store
+            return cls(_connect(folder / DATABASE, institution), lock, folder)
         except BaseException:
             os.close(lock)
             raise
@@ -204,6 +202,7 @@ def _connect(path: Path, institution: str) -> sqlite3.Connection:
             database.execute(f"PRAGMA {pragma}")
         _check_whole(database)
         _settle(database, path, institution)
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # What a killed process had erased and not yet cut.
     except sqlite3.DatabaseError as error:
         database.close()
         raise _damaged(path, error) from error

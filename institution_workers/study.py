@@ -5,7 +5,8 @@ Never learns a record twice: a turn that was not saved is read again, one that w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,8 @@ from institution_workers.saving import load_behaviour, load_pupils, save_behavio
 from institution_workers.storage import Store
 from streams.codec import encode
 from streams.ports import Clock, Outgoing, Position, Record
+from streams.telemetry import DEAD_LETTERS as DEAD_LETTERS_COUNTED
+from streams.telemetry import EVENTS_LEARNED, EVENTS_READ
 from streams.topology import DEAD_LETTERS, EVENT_TOPICS, PROFILES, SERVING_MODELS, Cluster, Topic
 
 
@@ -80,6 +83,7 @@ class Study:
         """Learn a batch and save: afterwards all of it happened, or, after a crash, none of it. An empty batch is housekeeping."""
         now_ms = self._clock.now_ms()
         learned_before = {head: pupil.learned for head, pupil in self.learner.pupils.items()}
+        counts_before = dict(self.learner.counts)
         with self._store.turn():
             for record in records:
                 self.learner.take(record)
@@ -98,6 +102,7 @@ class Study:
             self._store.set_counters(self.learner.counts.items())
             self._reach("written")
         self._reach("saved")
+        self._measure(records, learned_before, counts_before)
 
     def waiting(self, head: HeadName) -> int:
         """How many decisions of this head wait for their label."""
@@ -121,6 +126,16 @@ class Study:
                 saved_at_ms=now_ms,
             ),
         )
+
+    def _measure(self, records: Sequence[Record], learned: Mapping[HeadName, int], counts: Mapping[str, int]) -> None:
+        for name, many in Counter(record.topic.removeprefix(f"{self._institution}.") for record in records).items():
+            EVENTS_READ.labels(name).inc(many)
+        for head, before in learned.items():
+            EVENTS_LEARNED.labels(head.value).inc(self.learner.pupils[head].learned - before)
+        for name, now in self.learner.counts.items():
+            if name.startswith("refused.") and now != counts.get(name, 0):
+                topic, _, reason = name.removeprefix("refused.").rpartition(".")
+                DEAD_LETTERS_COUNTED.labels(topic, reason).inc(now - counts.get(name, 0))
 
     def _keep_places(self, records: Sequence[Record]) -> None:
         places = {(record.topic, record.partition): record.offset + 1 for record in records}

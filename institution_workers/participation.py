@@ -1,0 +1,346 @@
+"""The institution's part in the rounds: the lane's log in, steps of `rounds.participant`, and their effects, saved before said.
+
+Driven by `worker`, a step at a time.
+Never says what is not in the journal, and never puts anything into a round but what `preparation` made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import structlog
+
+from federation.errors import OwnFault, PeerFault
+from federation.ids import Lane
+from federation.messages import (
+    EpochKeys,
+    EpochShares,
+    HeadName,
+    MaskedUpdate,
+    Message,
+    ModelPublished,
+    ParticipantSaved,
+    PartyCertified,
+    RoundOpened,
+)
+from federation.rounds import participant, participant_record
+from federation.rounds.effects import (
+    ContributionReady,
+    Effect,
+    PrepareContribution,
+    Publish,
+    Received,
+    Report,
+    RoundEnded,
+    Tick,
+    model_digest,
+)
+from federation.rounds.participant import ParticipantSettings, ParticipantState
+from institution_workers.global_models import GlobalModels
+from institution_workers.parties import Parties
+from institution_workers.preparation import prepare
+from institution_workers.pupil import Basis, Pupil
+from institution_workers.saving import save_pupil
+from institution_workers.speaker import Speaker
+from institution_workers.storage import StateUnusable, Store
+from institution_workers.study import Study
+from streams.codec import DecodeError, decode, encode
+from streams.courier import Courier
+from streams.ports import Clock, Entropy, Log, LogReader, Outgoing, Position, Record
+from streams.signed import Opened
+from streams.telemetry import CONTRIBUTIONS, FAULTS, ROUND_NUMBER
+from streams.topology import MODELS, ROUNDS, Cluster, lane_partition
+
+_BATCH: Final = 200
+_SAVED_BYTES_MAX: Final = 1 << 26  # An epoch of 256 members and 64 rounds takes about 2 MiB.
+_LOG = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who the institution is in the federation, and on what terms it contributes, whatever the aggregator proposes."""
+
+    party: str
+    verify_key: bytes
+    clip_norm_max: float
+    noise_min: float
+
+
+@dataclass
+class _Turn:
+    """What one turn has gathered to be saved and said."""
+
+    now_ms: int
+    said: dict[HeadName, list[Message]] = field(default_factory=dict)
+    faults: list[Report] = field(default_factory=list)
+    pupils: set[HeadName] = field(default_factory=set)  # Changed.
+    served: set[HeadName] = field(default_factory=set)  # Rest on a new model.
+    secrets_erased: bool = False
+
+
+class Participation:
+    """All lanes of one institution. A step that raised LogUnavailable is repeated after `open`."""
+
+    def __init__(
+        self,
+        log: Log,
+        store: Store,
+        study: Study,
+        speaker: Speaker,
+        courier: Courier,
+        parties: Parties,
+        *,
+        member: Member,
+        clock: Clock,
+        entropy: Entropy,
+        reach: Callable[[str], None] = lambda _point: None,
+    ) -> None:
+        """`reach` is told each labelled point, so that tests can crash there."""
+        self._log = log
+        self._store: Final = store
+        self._study: Final = study
+        self._speaker: Final = speaker
+        self._courier = courier
+        self._parties: Final = parties
+        self._member = member
+        self._clock = clock
+        self._entropy = entropy
+        self._reach = reach
+        self._models: Final = GlobalModels(log, parties)
+        self._reader: LogReader | None = None
+        self._aggregator: PartyCertified | None = None
+        self._lanes: dict[HeadName, ParticipantState] = {}
+
+    async def open(self) -> None:
+        """Say what was left unsaid, learn who is certified, read on where the state ends."""
+        await self.close()
+        await self._speaker.flush()
+        await self._parties.catch_up()
+        certified = self._parties.registry.parties.get(self._member.party)
+        if certified is not None and certified.verify_key != self._member.verify_key:
+            raise OwnFault(f"the federation certified another key for {self._member.party}: check party.key_file")
+        heads = self._study.pupils
+        topic = ROUNDS.full_name()
+        starts = {head: self._store.next_offset(MODELS.full_name(), lane_partition(head)) for head in heads}
+        await self._models.open(starts)
+        places = [lane_partition(head) for head in heads]
+        self._reader = await self._log.reader([Position(topic, place, self._store.next_offset(topic, place)) for place in places])
+
+    async def step(self, wait_ms: int) -> int:
+        """One turn over what the lanes' logs brought within `wait_ms`; how many records that was."""
+        if self._reader is None:
+            await self.open()
+            return 0
+        if not await self._know_aggregator():
+            await asyncio.sleep(wait_ms / 1000)
+            return 0
+        records = await self._reader.poll(_BATCH, wait_ms)
+        opened = [await self._parties.open(record, ROUNDS) for record in records]
+        await self._models.obtain(self._wanted(opened))
+        if records or self._adoptable():
+            self._turn(records, opened)
+        await self._speaker.flush()
+        return len(records)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._models.close()
+        await self._parties.close()
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await reader.close()
+
+    # --- what is known --------------------------------------------------------------------------------------------
+    async def _know_aggregator(self) -> bool:
+        """Whether the CA has named the aggregator; its key may change, its name may not."""
+        aggregator = self._parties.aggregator()
+        if aggregator is None:
+            await self._parties.catch_up()
+            aggregator = self._parties.aggregator()
+        if aggregator is not None and aggregator != self._aggregator:
+            self._aggregator = aggregator
+            self._lanes = {head: self._lane(pupil, aggregator) for head, pupil in self._study.pupils.items()}
+        return aggregator is not None
+
+    def _lane(self, pupil: Pupil, aggregator: PartyCertified) -> ParticipantState:
+        """The lane as last saved, or new."""
+        settings = ParticipantSettings(
+            federation=aggregator.federation,
+            lane=Lane(pupil.head),
+            party=self._member.party,
+            aggregator=aggregator.party,
+            aggregator_sealing_key=aggregator.sealing_key,
+            terms=participant.Terms(
+                dimension=len(pupil.layout),
+                layout_digest=pupil.layout.digest,
+                clip_norm_max=self._member.clip_norm_max,
+                noise_min=self._member.noise_min,
+            ),
+        )
+        saved = self._store.participant(str(settings.lane))
+        if saved is None:
+            return participant.initial(settings, model_version=0, model_digest=model_digest(np.zeros(len(pupil.layout))))
+        try:
+            record = decode(saved, (ParticipantSaved,), _SAVED_BYTES_MAX)
+        except DecodeError as error:
+            raise StateUnusable(
+                f"the saved {settings.lane} rounds cannot be read ({error}): move the state folder away to start afresh"
+            ) from error
+        return participant_record.from_record(settings, record)  # type: ignore[arg-type]  # The only type allowed above.
+
+    def _wanted(self, opened: Iterable[Opened | DecodeError | PeerFault]) -> list[tuple[HeadName, bytes]]:
+        """Per head the global model that its log, these records included, names last, unless its pupil rests on it."""
+        named = {head: state.transcript.model_digest for head, state in self._lanes.items()}
+        aggregator = self._aggregator.party if self._aggregator is not None else None
+        for each in opened:
+            if isinstance(each, Opened) and each.sender == aggregator and isinstance(each.message, (ModelPublished, RoundOpened)):
+                named[each.message.head] = each.message.model_digest
+        pupils = self._study.pupils
+        return [(head, digest) for head, digest in named.items() if head in pupils and digest != pupils[head].base_digest]
+
+    def _adoptable(self) -> bool:
+        return any(
+            pupil.basis.version != self._lanes[head].transcript.model_version
+            and self._models.get(head, self._lanes[head].transcript.model_digest) is not None
+            for head, pupil in self._study.pupils.items()
+        )
+
+    # --- the turn -------------------------------------------------------------------------------------------------
+    def _turn(self, records: Sequence[Record], opened: Sequence[Opened | DecodeError | PeerFault]) -> None:
+        turn = _Turn(self._clock.now_ms())
+        before = dict(self._lanes)
+        with self._store.turn():
+            for head in self._lanes:
+                self._step(head, Tick(turn.now_ms), turn)
+            for record, each in zip(records, opened, strict=True):
+                self._read(record, each, turn)
+            for head, pupil in self._study.pupils.items():
+                self._adopt(head, pupil, turn)
+            self._reach("stepped")
+            self._save(records, before, turn)
+            self._reach("rounds written")
+        self._reach("rounds saved")
+        if turn.secrets_erased:
+            self._store.erase_traces()
+
+    def _read(self, record: Record, opened: Opened | DecodeError | PeerFault, turn: _Turn) -> None:
+        if isinstance(opened, DecodeError):
+            # Not even an envelope: there is nobody to accuse.
+            turn.faults.append(Report(opened.reason.value, "", f"{ROUNDS.name}/{record.partition} at {record.offset}: {opened.detail}"))
+        elif isinstance(opened, PeerFault):
+            turn.faults.append(Report(opened.kind, opened.accused, opened.detail))
+        else:
+            head = getattr(opened.message, "head", None)
+            if head not in self._lanes or lane_partition(head) != record.partition:
+                detail = f"a {type(opened.message).__name__} in another head's log"
+                turn.faults.append(Report("wrong_partition", opened.sender, detail))
+                return
+            self._step(head, Received(opened.sender, opened.message, opened.digest), turn)
+
+    def _step(self, head: HeadName, event: Received | Tick | ContributionReady, turn: _Turn) -> bool:
+        """One event of a lane and its effects; whether there were any."""
+        self._lanes[head], effects = participant.step(self._lanes[head], event, self._entropy)
+        for effect in effects:
+            self._perform(head, effect, turn)
+        return bool(effects)
+
+    def _perform(self, head: HeadName, effect: Effect, turn: _Turn) -> None:
+        match effect:
+            case Publish(message):
+                turn.said.setdefault(head, []).append(message)
+            case PrepareContribution():
+                self._contribute(head, effect, turn)
+            case RoundEnded():
+                self._end(head, effect, turn)
+            case Report():
+                turn.faults.append(effect)
+            case _:
+                raise OwnFault(f"a participant does not ask for {type(effect).__name__}")
+
+    def _contribute(self, head: HeadName, wanted: PrepareContribution, turn: _Turn) -> None:
+        """Whether anything was learned makes no difference to whether a contribution is made."""
+        pupil = self._study.pupils[head]
+        self._adopt(head, pupil, turn)
+        if pupil.base_digest != wanted.model_digest:
+            turn.faults.append(
+                Report("model_unavailable", self._member.party, f"version {wanted.model_version} was not found", wanted.round_id)
+            )
+            return
+        delta, examples = pupil.contribute(wanted.round_id.epoch, wanted.round_id.round)
+        try:
+            made = prepare(delta, examples, wanted.parameters, honest_survivors=wanted.honest_survivors, entropy=self._entropy)
+        except OwnFault as fault:
+            turn.faults.append(Report("not_prepared", self._member.party, str(fault), wanted.round_id))
+            return
+        turn.pupils.add(head)
+        if self._step(head, ContributionReady(wanted.round_id, made.values), turn):
+            pupil.clipped += made.was_clipped
+            self._study.learner.counts[f"round.{head.value}"] = wanted.round_id.round
+
+    def _end(self, head: HeadName, ended: RoundEnded, turn: _Turn) -> None:
+        turn.secrets_erased = True
+        ROUND_NUMBER.labels(head.value).set(ended.round_id.round)
+        if ended.model_version is None:
+            return
+        pupil = self._study.pupils[head]
+        ours = pupil.contributed_to == (ended.round_id.epoch, ended.round_id.round)
+        if ended.included and not ours:
+            # Somebody else speaks in our name, or the state folder is an old copy. What we know is all ours to keep.
+            detail = "the model includes a contribution that is not ours"
+            turn.faults.append(Report("own_identity_twice", self._member.party, detail, ended.round_id))
+        CONTRIBUTIONS.labels(head.value, "included" if ended.included else "left out").inc()
+        pupil.acknowledge(ended.round_id.epoch, ended.round_id.round, included=ended.included and ours)
+        turn.pupils.add(head)
+        self._adopt(head, pupil, turn)
+
+    def _adopt(self, head: HeadName, pupil: Pupil, turn: _Turn) -> None:
+        """Rest on the model that the log names last, if its vector is at hand."""
+        known = self._lanes[head].transcript
+        if pupil.basis.version == known.model_version and pupil.base_digest == known.model_digest:
+            return
+        found = self._models.get(head, known.model_digest)
+        if found is None:
+            return
+        epoch, number = (known.ended.epoch, known.ended.round) if known.ended is not None else (0, 0)
+        pupil.adopt(found.vector, Basis(known.model_version, epoch, number))
+        self._store.set_offset(MODELS.full_name(), lane_partition(head), found.next_offset)
+        turn.pupils.add(head)
+        turn.served.add(head)
+
+    # --- saved, then said -----------------------------------------------------------------------------------------
+    def _save(self, records: Sequence[Record], before: dict[HeadName, ParticipantState], turn: _Turn) -> None:
+        outgoing: list[Outgoing] = []
+        for head, messages in turn.said.items():
+            due = [message for message in messages if self._still_wanted(head, message, turn.now_ms)]
+            sealed = self._courier.prepare(due, turn.now_ms)
+            outgoing += sealed
+            name = f"sent.{head.value}"
+            sent_bytes = sum(len(record.value or b"") for record in sealed[: len(due)])
+            self._study.learner.counts[name] = self._study.learner.counts.get(name, 0) + sent_bytes
+        for fault in turn.faults:
+            FAULTS.labels(fault.kind).inc()
+            _LOG.warning("fault", kind=fault.kind, accused=fault.accused, detail=fault.detail)
+            outgoing += self._courier.prepare_fault(fault.kind, fault.accused, fault.detail, fault.round_id, turn.now_ms)
+        self._store.journal(Cluster.FEDERATION, outgoing)
+        self._store.journal(Cluster.OWN, [self._study.serve(head, turn.now_ms) for head in sorted(turn.served)])
+        for head in turn.pupils:
+            save_pupil(self._store, self._study.pupils[head])
+        for head, state in self._lanes.items():
+            if state is not before[head]:
+                self._store.set_participant(str(state.settings.lane), encode(participant_record.to_record(state)))
+        for record in records:
+            self._store.set_offset(record.topic, record.partition, record.offset + 1)
+        self._store.set_counters(self._study.learner.counts.items())
+
+    def _still_wanted(self, head: HeadName, message: Message, now_ms: int) -> bool:
+        """Whether saying it helps anybody: after a long absence the log holds rounds that are long over."""
+        if isinstance(message, (EpochKeys, EpochShares)):
+            return True
+        current = self._lanes[head].transcript.round
+        if current is None or current.opened.round != getattr(message, "round", None):
+            return False
+        deadline_ms = current.opened.masked_deadline_ms if isinstance(message, MaskedUpdate) else current.opened.unmask_deadline_ms
+        return now_ms < deadline_ms

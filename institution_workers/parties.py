@@ -1,0 +1,79 @@
+"""The parties of the federation as the CA certified them, and the opening of signed records against their keys.
+
+Used by `participation` for every record of the federation's topics.
+Never takes a key from anybody but the pinned CA."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from federation.errors import PeerFault
+from federation.messages import PartyCertified, PartyRole
+from federation.secagg.certificates import Registry
+from streams.codec import DecodeError, decode
+from streams.ports import Log, LogReader, Position, Record
+from streams.signed import Opened, open_record
+from streams.topology import PARTIES, Topic
+
+_BATCH: Final = 500
+_WAIT_MS: Final = 1_000
+_KEY_FAULTS: Final = ("unknown_sender", "bad_signature")  # What a certificate that we have not read yet looks like.
+
+
+class Parties:
+    """A registry that reads on in the parties' topic when a sender is not known."""
+
+    def __init__(self, log: Log, *, federation: str, ca_verify_key: bytes) -> None:
+        self._log = log
+        self._ca_verify_key = ca_verify_key
+        self._federation = federation
+        self._reader: LogReader | None = None
+        self.registry = Registry.of(federation, ca_verify_key)
+        self.refused = 0  # Certificates that are not the CA's word.
+
+    async def catch_up(self) -> bool:
+        """Read the topic to its end; whether anything new was certified."""
+        if self._reader is None:
+            self._reader = await self._log.reader([Position(PARTIES.full_name(), 0, 0)])
+            self.registry = Registry.of(self._federation, self._ca_verify_key)
+            self._next = 0
+        end = (await self._reader.end_offsets())[PARTIES.full_name(), 0]
+        before = self.registry
+        while self._next < end:
+            records = await self._reader.poll(_BATCH, _WAIT_MS)
+            for record in records:
+                self._admit(record)
+            self._next = records[-1].offset + 1 if records else end  # Compaction may have taken what was there.
+        return self.registry is not before
+
+    def _admit(self, record: Record) -> None:
+        try:
+            certified = decode(record.value or b"", PARTIES.carries, PARTIES.bytes_max)
+            if isinstance(certified, PartyCertified):
+                self.registry = self.registry.admit(certified)
+        except (DecodeError, PeerFault):
+            self.refused += 1  # The broker is not trusted: what the CA did not sign is noise.
+
+    async def open(self, record: Record, topic: Topic) -> Opened | DecodeError | PeerFault:
+        """The message in a record, its signature verified; or what is wrong with it."""
+        opened = self._open(record, topic)
+        if isinstance(opened, PeerFault) and opened.kind in _KEY_FAULTS and await self.catch_up():
+            return self._open(record, topic)
+        return opened
+
+    def _open(self, record: Record, topic: Topic) -> Opened | DecodeError | PeerFault:
+        try:
+            return open_record(record.value or b"", topic=topic, federation=self._federation, verify=self.registry.verify)
+        except (DecodeError, PeerFault) as fault:
+            return fault
+
+    def aggregator(self) -> PartyCertified | None:
+        """The aggregator; None until exactly one is certified."""
+        found = [party for party in self.registry.parties.values() if party.role is PartyRole.AGGREGATOR]
+        return found[0] if len(found) == 1 else None
+
+    async def close(self) -> None:
+        """Stop reading; `catch_up` begins anew."""
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await reader.close()

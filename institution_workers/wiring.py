@@ -1,0 +1,92 @@
+"""The institution worker put together: what it reads, keeps, says and with which keys.
+
+Called by the CLI with settings read from a file.
+Never decides anything: a list of constructors, then the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+from federation.secagg.certificates import PartyKeys
+from federation.secagg.keys import sign
+from institution_workers.learning import Learning
+from institution_workers.participation import Member, Participation
+from institution_workers.parties import Parties
+from institution_workers.speaker import Speaker
+from institution_workers.storage import Store
+from institution_workers.study import Study, Terms
+from institution_workers.worker import Reporting, Worker
+from streams.courier import Courier
+from streams.kafka import KafkaLog
+from streams.ports import Log
+from streams.settings import InstitutionProcess, read_private_file
+from streams.telemetry import configure_logging, serve_metrics
+from streams.topology import Cluster
+
+
+class WallClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+        return time.time_ns() // 1_000_000
+
+
+def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: Log) -> Worker:
+    """The worker over these logs; SettingsError or OwnFault for a key file that cannot be used, StateUnusable for the state."""
+    institution, party = settings.institution, settings.party.name
+    keys = PartyKeys.from_bytes(read_private_file(settings.party.key_file))
+    clock = WallClock()
+    terms = Terms(institution.learning_rate, institution.future_tolerance_ms, institution.waiting_max, institution.serve_ms)
+    study = Study(store, party, institution.heads, clock=clock, terms=terms)
+    learning = Learning(
+        own,
+        study,
+        Speaker(store, Cluster.OWN, own),
+        institution=party,
+        clock=clock,
+        monotonic=time.monotonic,
+        records_max=institution.poll_records_max,
+    )
+    courier = Courier(federation, federation=settings.federation.name, sender=party, sign=lambda signed: sign(keys.signing_seed, signed))
+    participation = Participation(
+        federation,
+        store,
+        study,
+        Speaker(store, Cluster.FEDERATION, federation),
+        courier,
+        Parties(federation, federation=settings.federation.name, ca_verify_key=bytes.fromhex(settings.federation.ca_verify_key)),
+        member=Member(party, keys.verify_key, institution.clip_norm_max, institution.noise_min),
+        clock=clock,
+        entropy=os.urandom,
+    )
+    return Worker(
+        learning,
+        participation,
+        Reporting(study, learning, courier, institution=party, clock=clock),
+        status_ms=institution.status_ms,
+    )
+
+
+async def run(settings: InstitutionProcess) -> None:
+    """Work until SIGTERM or SIGINT; returns within five seconds of it, everything saved.
+
+    Raises LogUnavailable, LogRefused, SettingsError, OwnFault (StateUnusable among them): each a sentence for the operator.
+    """
+    configure_logging(settings.ops.log_level)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if settings.ops.metrics_port is not None:
+        serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
+    own, federation = KafkaLog(settings.institution.bootstrap), KafkaLog(settings.federation.bootstrap)
+    store = Store.open(settings.institution.state_dir, settings.party.name)
+    try:
+        await assemble(settings, store, own, federation).run(stop)
+    finally:
+        store.close()
+        await asyncio.gather(own.close(), federation.close())

@@ -1,0 +1,166 @@
+"""The running worker: one event loop in which learning, rounds and status take turns, whatever the brokers do.
+
+Made and run by `wiring`.
+Never gives up a broker it once had, and never starts without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import structlog
+
+from federation.messages import HeadName, InstitutionStatus
+from institution_workers.learner import Count
+from institution_workers.learning import Learning
+from institution_workers.pupil import FEDERATED, LOCAL
+from institution_workers.study import Study
+from streams.courier import Courier
+from streams.ports import Clock, LogUnavailable
+from streams.telemetry import DEGRADED
+
+WAIT_MS: Final = 100
+STOP_SECONDS: Final = 4.0  # To finish the turn in hand; what is not said by then is in the journal.
+_PAUSE_SECONDS: Final = 0.25
+_PAUSE_SECONDS_MAX: Final = 5.0
+_LATE_SECONDS: Final = 0.25  # The loop may not be held for longer.
+_LOG = structlog.get_logger()
+
+
+class Stepping(Protocol):
+    """What the worker drives: `Learning` and `Participation`."""
+
+    async def open(self) -> None:
+        """Begin, or begin anew."""
+        ...
+
+    async def step(self, wait_ms: int) -> int:
+        """One turn."""
+        ...
+
+    async def close(self) -> None:
+        """End."""
+        ...
+
+
+class Reporting:
+    """Tells the federation how learning goes: counts and scores, no customer."""
+
+    def __init__(self, study: Study, learning: Learning, courier: Courier, *, institution: str, clock: Clock) -> None:
+        self._study = study
+        self._learning = learning
+        self._courier = courier
+        self._institution = institution
+        self._clock = clock
+
+    async def report(self) -> None:
+        """Send one status per head; LogUnavailable or LogRefused as the log says."""
+        now_ms = self._clock.now_ms()
+        await self._courier.send(self._courier.prepare([self.status(head, now_ms) for head in self._study.pupils], now_ms))
+
+    def status(self, head: HeadName, now_ms: int) -> InstitutionStatus:
+        """How one head stands."""
+        pupil, counts = self._study.pupils[head], self._study.learner.counts
+        lag_records, lag_ms = self._learning.lag(head, now_ms)
+        return InstitutionStatus(
+            institution=self._institution,
+            head=head,
+            at_ms=now_ms,
+            round=counts.get(f"round.{head.value}", 0),
+            model_version=pupil.basis.version,
+            events_read=counts.get(f"{Count.READ.value}.{head.value}", 0),
+            events_learned=pupil.learned,
+            dead_letters=counts.get(f"{Count.DEAD.value}.{head.value}", 0),
+            waiting_for_label=self._study.waiting(head),
+            lag_records=lag_records,
+            lag_ms=lag_ms,
+            scored=int(pupil.quality[FEDERATED].scored),
+            quality_federated=pupil.quality_of(FEDERATED),
+            quality_local=pupil.quality_of(LOCAL),
+            bytes_sent=counts.get(f"sent.{head.value}", 0),
+            updates_clipped=pupil.clipped,
+        )
+
+
+class Worker:
+    """Three loops; the first error that is not an absent broker ends them all."""
+
+    def __init__(self, learning: Learning, participation: Stepping, reporting: Reporting, *, status_ms: int) -> None:
+        self._learning: Final = learning
+        self._participation: Final = participation
+        self._reporting: Final = reporting
+        self._status_seconds = status_ms / 1000
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; LogUnavailable when a broker cannot be reached at the start, errors of ours as they are."""
+        loops: list[asyncio.Task[None]] = []
+        try:
+            await self._learning.open()
+            await self._participation.open()
+            _LOG.info("working")
+            loops = [
+                asyncio.create_task(self._drive("own cluster", self._learning, stop)),
+                asyncio.create_task(self._drive("federation", self._participation, stop)),
+                asyncio.create_task(self._report(stop)),
+            ]
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait([*loops, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stop.set()
+            await asyncio.wait([stopping])
+            done, _ = await asyncio.wait(loops, timeout=STOP_SECONDS)
+            for loop in done:
+                loop.result()
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._learning.close()
+            await self._participation.close()
+
+    async def _drive(self, part: str, stepping: Stepping, stop: asyncio.Event) -> None:
+        async def work() -> None:
+            while not stop.is_set():
+                await stepping.step(WAIT_MS)
+                DEGRADED.labels(part).set(0)
+
+        await _patiently(part, work, stepping.close, stop)
+
+    async def _report(self, stop: asyncio.Event) -> None:
+        async def work() -> None:
+            while not await _happens(stop, self._status_seconds):
+                await self._reporting.report()
+
+        async def nothing() -> None:
+            """The courier's log begins anew by itself."""
+
+        await _patiently("status", work, nothing, stop)
+
+
+async def _patiently(part: str, work: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Do the work until `stop`; while its broker is away, try again after ever longer pauses, and say so once."""
+    pause = _PAUSE_SECONDS
+    while not stop.is_set():
+        try:
+            await work()
+        except LogUnavailable as away:
+            DEGRADED.labels(part).set(1)
+            _LOG.warning("broker away", part=part, reason=str(away), again_in_seconds=pause)
+            await close()
+            if await _happens(stop, pause):
+                return
+            pause = min(2 * pause, _PAUSE_SECONDS_MAX)
+
+
+async def _happens(stop: asyncio.Event, seconds: float) -> bool:
+    """Whether `stop` is set within that time."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() + seconds
+    try:
+        async with asyncio.timeout_at(due):
+            await stop.wait()
+    except TimeoutError:
+        late = loop.time() - due
+        if late > _LATE_SECONDS:
+            _LOG.warning("the loop was held", seconds=round(late, 3))
+    return stop.is_set()
