@@ -81,7 +81,7 @@ class Learning:
         # Only a full turn tells how long a full turn takes; at most doubled, so that one lucky turn does not lead to a long one.
         if records == self._records:
             fitting = int(records * TURN_SECONDS / max(seconds, 1e-6))
-            self._records = max(_RECORDS_MIN, min(fitting, 2 * records, self._records_max))
+            self._records = min(max(_RECORDS_MIN, min(fitting, 2 * records)), self._records_max)
 
     def _show_lag(self) -> None:
         now_ms = self._clock.now_ms()

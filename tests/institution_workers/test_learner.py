@@ -39,7 +39,7 @@ def test_a_payment_teaches_when_its_label_comes(store, studying, scribe):
     assert (pupil.quality["federated"].scored, pupil.quality["local"].scored) == (1, 1)
 
 
-def test_a_label_teaches_the_features_as_they_were(store, studying, scribe, encoders, tmp_path):
+def test_a_label_teaches_the_features_as_they_were(store, studying, scribe):
     """What happened between the decision and its label does not change what the label teaches."""
     study = studying(store)
     study.turn([scribe.payment("p1")])
