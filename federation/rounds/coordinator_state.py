@@ -48,6 +48,8 @@ class CoordinatorSettings:
         waits = (self.period_ms, self.masked_wait_ms, self.unmask_wait_ms, self.keys_wait_ms, self.shares_wait_ms, self.propose_again_ms)
         if min(waits) <= 0 or not 1 <= self.rounds_per_epoch <= ROUNDS_PER_EPOCH_MAX:
             raise OwnFault("waits are positive and an epoch has 1 to 64 rounds")
+        if self.rounds_left_min < 1:
+            raise OwnFault("the next epoch is set up at the latest when no round is left: rounds_left_min is at least 1")
         if min(self.members_min, self.survivors_min) < COHORT_MIN:
             raise OwnFault(f"fewer than {COHORT_MIN} members cannot hide among one another")
 

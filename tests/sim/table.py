@@ -90,7 +90,7 @@ class Table:
         self.names = tuple(sorted(names))
         self.dimension = dimension
         self.sealing_secret = Secret(Stream(seed, "sealing")(32))
-        arguments: dict[str, object] = {"parameters": parameters(dimension), "rounds_per_epoch": 2, "rounds_left_min": 0, **settings}
+        arguments: dict[str, object] = {"parameters": parameters(dimension), "rounds_per_epoch": 2, "rounds_left_min": 1, **settings}
         self.coordinator_settings = CoordinatorSettings(
             federation=FEDERATION, lane=LANE, party=AGGREGATOR, sealing_secret=self.sealing_secret, **arguments  # type: ignore[arg-type]
         )  # fmt: skip

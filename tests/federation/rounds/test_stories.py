@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from federation import messages as m
@@ -112,7 +114,7 @@ def test_the_next_epoch_is_set_up_while_rounds_go_on():
 
     assert [message.round for message in opened] == list(range(1, 10))
     assert {message.epoch for message in opened} >= {1, 2, 3}
-    assert len({b.opened_at_ms - a.opened_at_ms for a, b in zip(opened, opened[1:], strict=False)}) == 1
+    assert len({b.opened_at_ms - a.opened_at_ms for a, b in itertools.pairwise(opened)}) == 1
 
 
 def test_a_late_joiner_comes_in_with_the_next_epoch():
