@@ -62,6 +62,11 @@ def values_in(chunk: MaskedChunk) -> int:
     return (len(chunk.body) - sealing.SEAL_OVERHEAD_BYTES) // ring.VALUE_BYTES
 
 
+def term_of(chunk: MaskedChunk) -> SumTerm:
+    """The name under which a chunk is asked for."""
+    return SumTerm(institution=chunk.institution, chunk_digest=digest_of(chunk.body))
+
+
 def opener(secret: Secret) -> Callable[[MaskedChunk], RingVector]:
     """What opens a chunk's body with the aggregator's sealing secret: uint32; PeerFault "bad_seal" or "bad_length"."""
 
@@ -91,7 +96,7 @@ class ChunkSums:
         """
         piece = Piece.of(chunk)
         kept = self._kept(piece)
-        term = SumTerm(institution=chunk.institution, chunk_digest=digest_of(chunk.body))
+        term = term_of(chunk)
         first = kept.heard.get(chunk.institution)
         before = len(kept.added)
         if kept.request is None:

@@ -1,0 +1,291 @@
+"""The shell around one lane's coordinator: opens the log's records, lets the core step, performs what it asks for, in order.
+
+Called by `wiring` with the records of ROUNDS and SUMS.
+Never keeps what the log does not hold: a restart reads the lane again, and a decision counts when it is read back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from aggregator_worker import rereading
+from aggregator_worker.measures import Measures
+from aggregator_worker.office import Office
+from federation.errors import OwnFault, PeerFault
+from federation.ids import RoundId
+from federation.messages import (
+    ChunkRefused,
+    ChunkSummed,
+    EpochAnnounced,
+    ModelChunk,
+    ModelPublished,
+    PartyRole,
+    RoundOpened,
+    SumRequested,
+    SumTerm,
+)
+from federation.rounds import effects as fx
+from federation.rounds.coordinator import initial, step
+from federation.rounds.coordinator_state import CoordinatorSettings
+from federation.secagg import ring
+from streams.model_chunks import ModelJoiner, cut
+from streams.ports import Record
+from streams.topology import MODELS, ROUNDS, SUMS, lane_partition
+
+_log: Final = structlog.get_logger(__name__)
+# A chunk's owner may have died with our request: asking again is harmless.
+ASK_AGAIN_S: Final = 2.0
+RECOVERY_S: Final = 120.0
+
+
+@dataclass
+class _Joining:
+    """The chunk sums of one list of survivors, as they come in."""
+
+    asked: fx.SumChunks
+    opened_at_ms: int
+    bodies: dict[int, fx.RingVector] = field(default_factory=dict)
+
+    def lengths(self) -> list[int]:
+        """Values in each chunk of dimension + 1."""
+        total, length = self.asked.parameters.dimension + 1, self.asked.parameters.chunk_length
+        return [min(length, total - start) for start in range(0, total, length)]
+
+    def requests(self) -> list[SumRequested]:
+        """For every chunk whose sum has not come."""
+        round_id = self.asked.round_id
+        return [
+            SumRequested(
+                head=round_id.lane.head, group=round_id.lane.group, epoch=round_id.epoch, round=round_id.round, chunk=chunk, length=length,
+                survivors_digest=self.asked.survivors_digest, opened_at_ms=self.opened_at_ms,
+                terms=tuple(SumTerm(institution=name, chunk_digest=digests[chunk]) for name, digests in self.asked.chunk_digests),
+            )
+            for chunk, length in enumerate(self.lengths())
+            if chunk not in self.bodies
+        ]  # fmt: skip
+
+    def is_answered_by(self, message: ChunkSummed | ChunkRefused) -> bool:
+        """Whether the message is about this list of survivors."""
+        round_id = self.asked.round_id
+        about = (message.head, message.group, message.epoch, message.round, message.survivors_digest)
+        return about == (round_id.lane.head, round_id.lane.group, round_id.epoch, round_id.round, self.asked.survivors_digest)
+
+
+class LaneShell:
+    """One lane. `on_failure` hears of what goes wrong where nobody waits: in timers and while rebuilding."""
+
+    def __init__(
+        self, settings: CoordinatorSettings, invited: tuple[str, ...], office: Office, on_failure: Callable[[BaseException], None]
+    ) -> None:
+        self._settings: Final = settings
+        self._partition: Final = lane_partition(settings.lane.head)
+        self._office: Final = office
+        self._on_failure: Final = on_failure
+        self._measures: Final = Measures(settings.lane)
+        self._state = initial(settings, invited=invited, model_version=0, model=np.zeros(settings.parameters.dimension))
+        self._turn: Final = asyncio.Lock()
+        self._rebuilt = False
+        self._next_offset = 0
+        self._joining: _Joining | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # --- what comes in ------------------------------------------------------------------------------------------
+    async def rebuild(self) -> None:
+        """Read the lane from its epoch's beginning up to its end, once; nothing is done on the way. Then look at the clock."""
+        async with self._turn:
+            await self._rebuild()
+
+    async def take(self, record: Record) -> None:
+        """A record of ROUNDS. One read before is dropped; if the door left some out, they are read first."""
+        async with self._turn:
+            await self._rebuild()
+            if self._closed:
+                return
+            if record.offset > self._next_offset:
+                _log.warning(
+                    "records left out",
+                    head=self._settings.lane.head.value,
+                    first=self._next_offset,
+                    count=record.offset - self._next_offset,
+                )
+                topic = ROUNDS.full_name()
+                async for batch in rereading.read_range(self._office.log, topic, self._partition, self._next_offset, record.offset):
+                    for left_out in batch:
+                        await self._read(left_out)
+            if record.offset >= self._next_offset:
+                await self._read(record)
+
+    async def take_sum(self, record: Record) -> None:
+        """A record of SUMS: the masked sum of one chunk, or why there is none."""
+        opened = await self._office.open(record, SUMS, PartyRole.AGGREGATOR)
+        if opened is None or not isinstance(message := opened.message, ChunkSummed | ChunkRefused):
+            return
+        async with self._turn:
+            joining = self._joining
+            if self._closed or joining is None or not joining.is_answered_by(message):
+                return
+            if isinstance(message, ChunkRefused):
+                self._joining = None
+                await self._advance(fx.ChunksRefused(joining.asked.round_id, message.survivors_digest, message.at_fault, message.detail))
+                return
+            lengths = joining.lengths()
+            if not 0 <= message.chunk < len(lengths):
+                raise OwnFault(f"chunk {message.chunk} of a vector of {len(lengths)}")
+            joining.bodies[message.chunk] = ring.from_bytes(message.body, lengths[message.chunk], accused=opened.sender)
+            if len(joining.bodies) == len(lengths):
+                self._joining = None
+                masked_sum = np.concatenate([joining.bodies[chunk] for chunk in range(len(lengths))])
+                await self._advance(fx.ChunksSummed(joining.asked.round_id, message.survivors_digest, masked_sum))
+
+    def close(self) -> None:
+        """The partition is somebody else's now: no timer fires, nothing is said any more."""
+        self._closed = True
+        self._joining = None
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    # --- the log's records --------------------------------------------------------------------------------------
+    async def _rebuild(self) -> None:
+        if self._rebuilt or self._closed:
+            return
+        log, topic = self._office.log, ROUNDS.full_name()
+        async with asyncio.timeout(RECOVERY_S):
+            end = await rereading.end_of(log, topic, self._partition)
+            start = await self._beginning(end)
+            count = 0
+            async for batch in rereading.read_range(log, topic, self._partition, start, end):
+                events = [event for record in batch if (event := await self._received(record)) is not None]
+                self._state = await asyncio.to_thread(_folded, self._state, events)
+                count += len(batch)
+        self._next_offset = end
+        self._rebuilt = True
+        known = self._state.transcript
+        _log.info("lane rebuilt", head=self._settings.lane.head.value, records=count, model=known.model_version, round=known.round_next)
+        await self._advance(fx.Tick(self._office.clock.now_ms()))
+
+    async def _beginning(self, end: int) -> int:
+        """Where the epoch of the newest round was announced; the log's start if it shows no round."""
+        epoch: int | None = None
+        async for window in rereading.windows_backwards(self._office.log, ROUNDS.full_name(), self._partition, end):
+            for record in reversed(window):
+                event = await self._received(record)
+                message = event.message if event is not None and event.sender == self._settings.party else None
+                if isinstance(message, RoundOpened) and epoch is None:
+                    epoch = message.epoch
+                if isinstance(message, EpochAnnounced) and message.epoch == epoch:
+                    return record.offset
+        return 0
+
+    async def _read(self, record: Record) -> None:
+        event = await self._received(record)
+        self._next_offset = record.offset + 1
+        if event is not None:
+            # The broker's stamp is the log's own time: a backlog is not late because we were.
+            await self._advance(fx.Tick(record.timestamp_ms), event)
+
+    async def _received(self, record: Record) -> fx.Received | None:
+        opened = await self._office.open(record, ROUNDS)
+        return None if opened is None else fx.Received(opened.sender, opened.message, opened.digest)
+
+    # --- steps and effects --------------------------------------------------------------------------------------
+    async def _advance(self, *events: fx.Event) -> None:
+        for event in events:
+            before = self._state.transcript
+            # Unmasking for a large cohort takes long enough to miss a heartbeat.
+            self._state, effects = await asyncio.to_thread(step, self._state, event)
+            self._measures.note(before, self._state.transcript, event)
+            for effect in effects:
+                await self._perform(effect)
+
+    async def _perform(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Publish(message):
+                await self._office.say([message])
+            case fx.PublishModel(message, vector):
+                await self._publish_model(message, vector)
+            case fx.WakeAt(at_ms):
+                self._wake_at(at_ms)
+            case fx.SumChunks():
+                self._joining = _Joining(effect, self._state.transcript.opened_round().opened.opened_at_ms)
+                self._spawn(self._ask(self._joining))
+            case fx.LoadModel(version, digest):
+                self._spawn(self._load(version, digest))
+            case fx.Report(kind, accused, detail, round_id):
+                await self._office.report(PeerFault(kind, detail, accused=accused), round_id)
+            case _:
+                raise OwnFault(f"{type(effect).__name__} is not a coordinator's effect")
+
+    async def _publish_model(self, message: object, vector: fx.Vector) -> None:
+        if not isinstance(message, ModelPublished):
+            raise OwnFault("a model is published with a ModelPublished")
+        # First the vector: whoever reads the decision finds what it names.
+        await self._office.say(cut(message.head, message.version, vector))
+        await self._office.say([message])
+
+    def _wake_at(self, at_ms: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait_s = max(0, at_ms - self._office.clock.now_ms()) / 1000
+        self._timer = asyncio.get_running_loop().call_later(wait_s, lambda: self._spawn(self._wake()))
+
+    async def _wake(self) -> None:
+        async with self._turn:
+            if not self._closed:
+                await self._advance(fx.Tick(self._office.clock.now_ms()))
+
+    async def _ask(self, joining: _Joining) -> None:
+        while joining is self._joining and self._is_open(joining.asked.round_id):
+            await self._office.say(joining.requests())
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    def _is_open(self, round_id: RoundId) -> bool:
+        known = self._state.transcript
+        return known.round is not None and known.round_id() == round_id
+
+    async def _load(self, version: int, digest: bytes) -> None:
+        vector = await self._found_model(version, digest)
+        if vector is None:
+            _log.error("model not found", head=self._settings.lane.head.value, version=version)
+            return
+        async with self._turn:
+            if not self._closed:
+                await self._advance(fx.ModelLoaded(vector))
+
+    async def _found_model(self, version: int, digest: bytes) -> fx.Vector | None:
+        topic, joiner = MODELS.full_name(), ModelJoiner()
+        end = await rereading.end_of(self._office.log, topic, self._partition)
+        async for window in rereading.windows_backwards(self._office.log, topic, self._partition, end):
+            for record in window:
+                opened = await self._office.open(record, MODELS, PartyRole.AGGREGATOR)
+                piece = opened.message if opened is not None else None
+                if isinstance(piece, ModelChunk) and (piece.version, piece.model_digest) == (version, digest):
+                    vector = joiner.add(piece, sender=self._settings.party)
+                    if vector is not None:
+                        return vector
+        return None
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._on_failure(failure)
+
+
+def _folded(state: Any, events: Sequence[fx.Event]) -> Any:
+    """What the log established; effects are of the past."""
+    for event in events:
+        state, _ = step(state, event)
+    return state

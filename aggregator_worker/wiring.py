@@ -1,0 +1,189 @@
+"""One aggregator process, put together: settings in, Faust door, agents, watchdog, out only by a signal or a failure.
+
+Called by the CLI through `streams.runner`.
+Never outlives a failure: the process ends within seconds, and the next one reads the log again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final
+
+import structlog
+
+from aggregator_worker.agents import Agents
+from aggregator_worker.app import FaustDoor, FaustTerms
+from aggregator_worker.chunk_owner import ChunkOwner
+from aggregator_worker.lane import LaneShell
+from aggregator_worker.office import Office, SystemClock
+from aggregator_worker.parties import Parties
+from aggregator_worker.rereading import ends_of
+from aggregator_worker.watchdog import Watchdog
+from federation.errors import OwnFault
+from federation.heads.credit import CreditEncoder
+from federation.heads.fraud import FraudEncoder
+from federation.heads.head import Layout
+from federation.heads.products import Catalogue
+from federation.ids import Lane
+from federation.limits import CHUNK_LENGTH_MAX, COHORT_MIN
+from federation.messages import HeadName, RoundParameters
+from federation.rounds.coordinator_state import CoordinatorSettings
+from federation.secagg.certificates import PartyKeys
+from federation.secagg.keys import sign
+from streams.courier import Courier
+from streams.kafka import KafkaLog
+from streams.ports import LogUnavailable
+from streams.runner import GRACE_S
+from streams.settings import AggregatorProcess, HeadSettings, read_private_file
+from streams.telemetry import DEGRADED, configure_logging, serve_metrics
+
+START_S: Final = 120.0  # Joining the group and rebuilding every lane; a start that takes longer is tried again from outside.
+PATIENCE_S: Final = 60.0
+LOOK_EVERY_S: Final = 10.0
+_log: Final = structlog.get_logger(__name__)
+
+
+def shipped_layout(head: HeadName) -> Layout:
+    """The layout of a head's model vector, as its feature schema declares it."""
+    match head:
+        case HeadName.CREDIT:
+            return CreditEncoder.shipped().layout
+        case HeadName.FRAUD:
+            return FraudEncoder.shipped().layout
+        case HeadName.PRODUCTS:
+            return Catalogue.shipped().layout
+
+
+def coordinator_settings(settings: AggregatorProcess, head: HeadName, layout: Layout, keys: PartyKeys) -> CoordinatorSettings:
+    """How the rounds of one head are run. OwnFault for more than one group: sums of several cohorts are not merged yet."""
+    asked, head_settings = settings.aggregator, settings.aggregator.heads[head]
+    if head_settings.groups != 1:
+        raise OwnFault(f"heads.{head.value}.groups: only one group is supported")
+    return CoordinatorSettings(
+        federation=settings.federation.name,
+        lane=Lane(head),
+        party=settings.party.name,
+        sealing_secret=keys.sealing_secret,
+        parameters=round_parameters(head_settings, layout),
+        rounds_per_epoch=asked.epoch_rounds,
+        survivors_min=asked.survivors_min or COHORT_MIN,
+        examples_min=head_settings.examples_min,
+        period_ms=asked.round_ms,
+        masked_wait_ms=asked.masked_wait_ms,
+        unmask_wait_ms=asked.unmask_wait_ms,
+        keys_wait_ms=asked.epoch_wait_ms,
+        shares_wait_ms=asked.epoch_wait_ms,
+        server_step=head_settings.server_step,
+    )
+
+
+def round_parameters(settings: HeadSettings, layout: Layout) -> RoundParameters:
+    """What contributions to a head must obey."""
+    return RoundParameters(
+        dimension=len(layout),
+        layout_digest=layout.digest,
+        clip_norm=settings.clip_norm,
+        scale=settings.scale,
+        noise_sigma=settings.noise_multiplier * settings.clip_norm * settings.scale,
+        examples_max=settings.examples_max,
+        chunk_length=CHUNK_LENGTH_MAX,
+    )
+
+
+async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], Layout] = shipped_layout) -> None:
+    """Run until cancelled (SIGTERM: leave the group, stop in seconds) or until something fails, which is raised.
+
+    LogUnavailable, LogRefused, OwnFault or Broken say what; SettingsError for a key file that others may read.
+    """
+    configure_logging(settings.ops.log_level)
+    if settings.ops.metrics_port is not None:
+        serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
+    failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    def on_failure(failure: BaseException) -> None:
+        if not failed.done():
+            failed.set_result(failure)
+
+    async with AsyncExitStack() as stack:
+        office, keys = await _open_office(settings, stack)
+        lanes = {head: coordinator_settings(settings, head, layout_of(head), keys) for head in settings.aggregator.heads}
+        members = tuple(settings.aggregator.members)
+
+        def new_lane(partition: int) -> LaneShell | None:
+            lane = lanes.get(tuple(HeadName)[partition])
+            return None if lane is None else LaneShell(lane, members, office, on_failure)
+
+        agents = Agents(new_lane, partial(ChunkOwner, sealing_secret=keys.sealing_secret, office=office), on_failure)
+        stack.callback(agents.close)
+        terms = FaustTerms(f"{settings.party.name}.{settings.federation.name}", settings.federation.bootstrap, settings.party.name)
+        door = FaustDoor(terms, agents.handlers(), agents.assigned, on_failure)
+        try:
+            await _serve(door, agents, office, failed)
+        finally:
+            # As streams.runner after a signal: whatever hangs from here on dies with the process.
+            signal.setitimer(signal.ITIMER_REAL, GRACE_S)
+            agents.close()
+            await door.stop()
+
+
+async def _open_office(settings: AggregatorProcess, stack: AsyncExitStack) -> tuple[Office, PartyKeys]:
+    keys = PartyKeys.from_bytes(read_private_file(settings.party.key_file))
+    federation, party = settings.federation, settings.party.name
+    log = KafkaLog(federation.bootstrap, client_id=party)
+    stack.push_async_callback(log.close)
+    parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
+    stack.push_async_callback(parties.close)
+    courier = Courier(log, federation=federation.name, sender=party, sign=partial(sign, keys.signing_seed))
+    return Office(log, parties, courier, SystemClock()), keys
+
+
+async def _serve(door: FaustDoor, agents: Agents, office: Office, failed: asyncio.Future[BaseException]) -> None:
+    """Start within START_S, then wait for a failure and raise it."""
+    works = (_started(door, agents, office), office.parties.follow(), _watch(door, office), _raised(failed))
+    tasks = {asyncio.create_task(work) for work in works}
+    try:
+        while tasks:
+            done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _raised(failed: asyncio.Future[BaseException]) -> None:
+    raise await failed
+
+
+async def _started(door: FaustDoor, agents: Agents, office: Office) -> None:
+    try:
+        async with asyncio.timeout(START_S):
+            await office.parties.catch_up()
+            await door.start()
+            await agents.recovered()
+        _log.info("aggregating", partitions=len(door.assigned))
+    except TimeoutError as error:
+        raise LogUnavailable(f"not ready {START_S:g} s after the start") from error
+
+
+async def _watch(door: FaustDoor, office: Office) -> None:
+    """Ends the process when records wait and nothing is handled: a stuck consumer does not say so by itself."""
+    watchdog = Watchdog(PATIENCE_S)
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        if (failure := door.crashed()) is not None:
+            raise LogUnavailable(f"Faust stopped: {failure!r}") from failure
+        try:
+            ends = await ends_of(office.log, door.assigned)
+        except LogUnavailable as away:
+            DEGRADED.labels(part="kafka").set(1)
+            _log.warning("the federation's log is away", reason=str(away))
+            continue
+        DEGRADED.labels(part="kafka").set(0)
+        stuck = watchdog.look(ends, door.handled, asyncio.get_running_loop().time())
+        if stuck:
+            raise LogUnavailable(f"no record of {', '.join(f'{topic}/{number}' for topic, number in stuck)} handled for {PATIENCE_S:g} s")
