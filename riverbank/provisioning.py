@@ -15,7 +15,7 @@ import tomli_w
 
 from federation import messages as m
 from federation.secagg.certificates import PartyKeys, certify
-from federation.secagg.keys import Secret, signing_public
+from federation.secagg.keys import Secret, drawn, signing_public
 from streams import topology
 from streams.codec import encode
 from streams.kafka import provision_topics
@@ -55,10 +55,10 @@ def create_federation(directory: Path, *, name: str, institutions: Sequence[str]
 
     The CA's own key is used once and not kept: a federation made here gets no further member.
     """
-    ca_seed = Secret(entropy(KEY_BYTES))
+    ca_seed = Secret(drawn(entropy, KEY_BYTES))
     certified, key_files = [], {}
     for party in (*institutions, AGGREGATOR):
-        keys = PartyKeys.drawn(entropy)
+        keys = PartyKeys.from_entropy(entropy)
         key_files[party] = directory / party / "party.key"
         write_secret(key_files[party], keys.to_bytes())
         role = m.PartyRole.AGGREGATOR if party == AGGREGATOR else m.PartyRole.INSTITUTION

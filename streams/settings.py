@@ -172,7 +172,7 @@ class AggregatorSettings(_Section):
     """A round that is not open this long after that is abandoned."""
     epoch_rounds: Annotated[int, Field(ge=1, le=ROUNDS_PER_EPOCH_MAX)] = 32
     """Rounds for which keys are agreed at once."""
-    epoch_wait_ms: Duration = 2000
+    epoch_wait_ms: Duration = 10_000
     """Keys, and then shares, later than this after the invitation are too late."""
     survivors_min: Annotated[int, Field(ge=COHORT_MIN, le=COHORT_MAX)] | None = None
     """Fewer contributors than this: no model. Absent: the threshold of the members."""
