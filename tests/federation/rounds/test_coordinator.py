@@ -68,7 +68,7 @@ def test_the_log_rebuilds_the_state():
 def test_a_decision_changes_nothing_until_it_is_read_back():
     """Said and lost on its way to the log: the state has not moved, and the decision is said again in time."""
     table = Table("ABCDE")
-    table.silent = lambda sender, message: sender == AGGREGATOR
+    table.silent = lambda sender, _: sender == AGGREGATOR
     table.tick()
 
     assert table.coordinator.transcript.pending is None

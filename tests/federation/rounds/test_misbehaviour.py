@@ -411,7 +411,6 @@ def test_chunks_other_than_promised():
 # --- differencing -------------------------------------------------------------------------------------------------
 def _spoilt_then(table: Table, names: str) -> m.RoundAbandoned | m.ModelPublished:
     """A round whose sum is opened but gives no model, then one with these contributors only."""
-
     table.until(m.SharesRevealed, count=5)
     say_first(table, AGGREGATOR, _abandon(table))
     table.drain()
