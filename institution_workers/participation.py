@@ -219,6 +219,9 @@ class Participation:
                 self._read(record, each, turn)
             for head, pupil in self._study.pupils.items():
                 self._adopt(head, pupil, turn)
+                wanted = participant.wanted(self._lanes[head]) if head in turn.served else None
+                if wanted is not None:
+                    self._contribute(head, wanted, turn)  # The model came after the opening that named it.
             self._reach("stepped")
             self._save(records, before, turn)
             self._reach("rounds written")

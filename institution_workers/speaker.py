@@ -27,19 +27,18 @@ class Speaker:
         self._cluster = cluster
         self._log = log
         self._reach = reach
-        self._said = 0
         self._one_at_a_time = asyncio.Lock()
 
     async def flush(self) -> None:
         """Send all that is journaled and not yet acknowledged; LogUnavailable or LogRefused as the log says."""
         async with self._one_at_a_time:
-            while batch := self._store.unsent(self._cluster, self._said, _BATCH):
+            while batch := self._store.unsaid(self._cluster, _BATCH):
                 # A topic's records together, topics one after the other: a masked update must not arrive before its chunks.
                 for _, run in groupby(batch, key=lambda numbered: numbered[1].topic):
                     numbers, records = zip(*run, strict=True)
                     await self._log.append(records)
                     self._reach("sent")
-                    self._said = numbers[-1]
-                    self._store.acknowledged(self._cluster, self._said)
+                    with self._store.turn():
+                        self._store.forget_said(self._cluster, numbers[-1])
                     for record in records:
                         SENT_BYTES.labels(record.topic).inc(len(record.value or b""))

@@ -64,7 +64,6 @@ class Store:
         self.database: Final = database
         self._lock = lock
         self._folder = folder
-        self._acknowledged: dict[Cluster, int] = {}
 
     @classmethod
     def open(cls, folder: Path, institution: str) -> Self:
@@ -88,7 +87,6 @@ class Store:
         try:
             execute("BEGIN IMMEDIATE")
             try:
-                self._forget_acknowledged()
                 yield
                 execute("COMMIT")
             except BaseException:
@@ -165,22 +163,17 @@ class Store:
             ((cluster.value, r.topic, r.partition, r.key, r.value) for r in records),
         )
 
-    def unsent(self, cluster: Cluster, after: int, records_max: int) -> Sequence[tuple[int, Outgoing]]:
-        """Journaled records with a number above `after`, oldest first."""
+    def unsaid(self, cluster: Cluster, records_max: int) -> Sequence[tuple[int, Outgoing]]:
+        """Journaled records and their numbers, oldest first."""
         rows = self.database.execute(
-            "SELECT id, topic, partition, key, value FROM journal WHERE cluster = ? AND id > ? ORDER BY id LIMIT ?",
-            (cluster.value, after, records_max),
+            "SELECT id, topic, partition, key, value FROM journal WHERE cluster = ? ORDER BY id LIMIT ?",
+            (cluster.value, records_max),
         )
         return [(int(number), Outgoing(topic, partition, key, value)) for number, topic, partition, key, value in rows]
 
-    def acknowledged(self, cluster: Cluster, through: int) -> None:
-        """The log has every record up to number `through`: the next turn deletes them. A crash before that sends them again."""
-        self._acknowledged[cluster] = through
-
-    def _forget_acknowledged(self) -> None:
-        rows = [(cluster.value, through) for cluster, through in self._acknowledged.items()]
-        self.database.executemany("DELETE FROM journal WHERE cluster = ? AND id <= ?", rows)
-        self._acknowledged.clear()
+    def forget_said(self, cluster: Cluster, through: int) -> None:
+        """The log acknowledged every record up to number `through`."""
+        self.database.execute("DELETE FROM journal WHERE cluster = ? AND id <= ?", (cluster.value, through))
 
 
 def _take_lock(folder: Path) -> int:

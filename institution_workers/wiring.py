@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
+from typing import Final
 
 from federation.secagg.certificates import PartyKeys
 from federation.secagg.keys import sign
@@ -25,6 +25,8 @@ from streams.ports import Log
 from streams.settings import InstitutionProcess, read_private_file
 from streams.telemetry import configure_logging, serve_metrics
 from streams.topology import Cluster
+
+_LEAVE_SECONDS: Final = 3.0
 
 
 class WallClock:
@@ -72,21 +74,20 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
 
 
 async def run(settings: InstitutionProcess) -> None:
-    """Work until SIGTERM or SIGINT; returns within five seconds of it, everything saved.
+    """Work until cancelled (streams.runner does so at SIGTERM), or until something fails, which is raised.
 
-    Raises LogUnavailable, LogRefused, SettingsError, OwnFault (StateUnusable among them): each a sentence for the operator.
+    LogUnavailable, LogRefused, SettingsError and OwnFault (StateUnusable among them) are each a sentence for the operator.
     """
     configure_logging(settings.ops.log_level)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     if settings.ops.metrics_port is not None:
         serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
-    own, federation = KafkaLog(settings.institution.bootstrap), KafkaLog(settings.federation.bootstrap)
     store = Store.open(settings.institution.state_dir, settings.party.name)
+    own, federation = (
+        KafkaLog(cluster.bootstrap, client_id=settings.party.name) for cluster in (settings.institution, settings.federation)
+    )
     try:
-        await assemble(settings, store, own, federation).run(stop)
+        await assemble(settings, store, own, federation).run()
     finally:
         store.close()
-        await asyncio.gather(own.close(), federation.close())
+        # A broker that is away does not take leave; all that matters is in the journal.
+        await asyncio.wait([asyncio.create_task(log.close()) for log in (own, federation)], timeout=_LEAVE_SECONDS)

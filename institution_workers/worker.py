@@ -21,7 +21,6 @@ from streams.ports import Clock, LogUnavailable
 from streams.telemetry import DEGRADED
 
 WAIT_MS: Final = 100
-STOP_SECONDS: Final = 4.0  # To finish the turn in hand; what is not said by then is in the journal.
 _PAUSE_SECONDS: Final = 0.25
 _PAUSE_SECONDS_MAX: Final = 5.0
 _LATE_SECONDS: Final = 0.25  # The loop may not be held for longer.
@@ -86,81 +85,61 @@ class Reporting:
 class Worker:
     """Three loops; the first error that is not an absent broker ends them all."""
 
-    def __init__(self, learning: Learning, participation: Stepping, reporting: Reporting, *, status_ms: int) -> None:
+    def __init__(self, learning: Stepping, participation: Stepping, reporting: Reporting, *, status_ms: int) -> None:
         self._learning: Final = learning
         self._participation: Final = participation
         self._reporting: Final = reporting
         self._status_seconds = status_ms / 1000
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`; LogUnavailable when a broker cannot be reached at the start, errors of ours as they are."""
+    async def run(self) -> None:
+        """Work until cancelled. LogUnavailable when a broker cannot be reached at the start; errors of ours as they are.
+
+        A turn is never half done: it holds the loop until it is saved, and what it did not get to say is in the journal.
+        """
         loops: list[asyncio.Task[None]] = []
         try:
             await self._learning.open()
             await self._participation.open()
             _LOG.info("working")
-            loops = [
-                asyncio.create_task(self._drive("own cluster", self._learning, stop)),
-                asyncio.create_task(self._drive("federation", self._participation, stop)),
-                asyncio.create_task(self._report(stop)),
-            ]
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait([*loops, stopping], return_when=asyncio.FIRST_COMPLETED)
-            stop.set()
-            await asyncio.wait([stopping])
-            done, _ = await asyncio.wait(loops, timeout=STOP_SECONDS)
-            for loop in done:
-                loop.result()
+            works = (
+                _patiently("own cluster", self._learning.step, self._learning.close),
+                _patiently("federation", self._participation.step, self._participation.close),
+                _patiently("status", self._report, _nothing),
+            )
+            loops = [asyncio.create_task(work) for work in works]
+            done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                ended.result()
         finally:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            await self._learning.close()
-            await self._participation.close()
+            await asyncio.gather(self._learning.close(), self._participation.close())
 
-    async def _drive(self, part: str, stepping: Stepping, stop: asyncio.Event) -> None:
-        async def work() -> None:
-            while not stop.is_set():
-                await stepping.step(WAIT_MS)
-                DEGRADED.labels(part).set(0)
-
-        await _patiently(part, work, stepping.close, stop)
-
-    async def _report(self, stop: asyncio.Event) -> None:
-        async def work() -> None:
-            while not await _happens(stop, self._status_seconds):
-                await self._reporting.report()
-
-        async def nothing() -> None:
-            """The courier's log begins anew by itself."""
-
-        await _patiently("status", work, nothing, stop)
+    async def _report(self, _wait_ms: int) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._status_seconds
+        await asyncio.sleep(self._status_seconds)
+        if loop.time() - due > _LATE_SECONDS:
+            _LOG.warning("the loop was held", seconds=round(loop.time() - due, 3))
+        await self._reporting.report()
 
 
-async def _patiently(part: str, work: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Do the work until `stop`; while its broker is away, try again after ever longer pauses, and say so once."""
+async def _patiently(part: str, step: Callable[[int], Awaitable[int | None]], close: Callable[[], Awaitable[None]]) -> None:
+    """Step until cancelled; while the broker is away, try again after ever longer pauses, and say so."""
     pause = _PAUSE_SECONDS
-    while not stop.is_set():
+    while True:
         try:
-            await work()
+            await step(WAIT_MS)
+            DEGRADED.labels(part).set(0)
+            pause = _PAUSE_SECONDS
         except LogUnavailable as away:
             DEGRADED.labels(part).set(1)
             _LOG.warning("broker away", part=part, reason=str(away), again_in_seconds=pause)
             await close()
-            if await _happens(stop, pause):
-                return
+            await asyncio.sleep(pause)
             pause = min(2 * pause, _PAUSE_SECONDS_MAX)
 
 
-async def _happens(stop: asyncio.Event, seconds: float) -> bool:
-    """Whether `stop` is set within that time."""
-    loop = asyncio.get_running_loop()
-    due = loop.time() + seconds
-    try:
-        async with asyncio.timeout_at(due):
-            await stop.wait()
-    except TimeoutError:
-        late = loop.time() - due
-        if late > _LATE_SECONDS:
-            _LOG.warning("the loop was held", seconds=round(late, 3))
-    return stop.is_set()
+async def _nothing() -> None:
+    """Status keeps no connection of its own: the log begins anew by itself."""

@@ -48,9 +48,10 @@ class Scribe:
 
     at_ms: int = START_MS
     offsets: dict[str, int] = field(default_factory=dict)
+    bank: str = BANK
 
     def raw(self, value: bytes | None, topic: Topic) -> Record:
-        name = topic.full_name(BANK)
+        name = topic.full_name(self.bank)
         offset = self.offsets.get(name, 0)
         self.offsets[name] = offset + 1
         self.at_ms += 1000

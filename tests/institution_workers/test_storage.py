@@ -30,7 +30,7 @@ def test_what_a_turn_wrote_survives_and_belongs_together(tmp_path):
 
     assert store.next_offset("events", 0) == 7
     assert store.model("fraud", "local") == b"12345678"
-    assert store.unsent(Cluster.OWN, 0, 10) == [(1, Outgoing("letters", 0, b"k", b"v"))]
+    assert store.unsaid(Cluster.OWN, 10) == [(1, Outgoing("letters", 0, b"k", b"v"))]
     assert store.counters() == {"read.fraud": 3}
     store.close()
 
@@ -48,7 +48,7 @@ def test_a_turn_that_fails_leaves_nothing(store):
         fail()
 
     assert store.next_offset("events", 0) == 0
-    assert store.unsent(Cluster.OWN, 0, 10) == []
+    assert store.unsaid(Cluster.OWN, 10) == []
 
 
 def _write_and_die(folder: Path) -> None:
@@ -127,18 +127,16 @@ def test_a_newer_state_is_refused(tmp_path):
         Store.open(tmp_path, "north-bank")
 
 
-def test_acknowledged_records_are_deleted_by_the_next_turn(store):
-    """What the log has is not sent again once a turn has noted it; what it does not have is kept, in order."""
+def test_what_was_said_is_forgotten_in_order(store):
+    """What the log has is not sent again; what it does not have is kept, in order, and so is the other cluster's."""
     with store.turn():
         store.journal(Cluster.OWN, [Outgoing("t", 0, None, bytes([n])) for n in range(3)])
         store.journal(Cluster.FEDERATION, [Outgoing("r", 0, None, b"x")])
-    store.acknowledged(Cluster.OWN, 2)
-    assert len(store.unsent(Cluster.OWN, 0, 10)) == 3
     with store.turn():
-        pass
+        store.forget_said(Cluster.OWN, 2)
 
-    assert store.unsent(Cluster.OWN, 0, 10) == [(3, Outgoing("t", 0, None, b"\x02"))]
-    assert len(store.unsent(Cluster.FEDERATION, 0, 10)) == 1
+    assert store.unsaid(Cluster.OWN, 10) == [(3, Outgoing("t", 0, None, b"\x02"))]
+    assert len(store.unsaid(Cluster.FEDERATION, 10)) == 1
 
 
 def test_erased_secrets_are_nowhere_on_disk(tmp_path):

@@ -1,0 +1,454 @@
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import defaultdict
+from functools import partial
+
+import numpy as np
+import pytest
+
+from federation.errors import OwnFault
+from federation.ids import Lane
+from federation.messages import (
+    AuditEntry,
+    HeadName,
+    MaskedChunk,
+    ModelPublished,
+    PartyRole,
+    RoundParameters,
+    ServingModel,
+    SharesRevealed,
+    SurvivorsAcked,
+)
+from federation.rounds import coordinator
+from federation.rounds.effects import ChunksSummed, Publish, PublishModel, Received, SumChunks, Tick
+from federation.secagg.certificates import PartyKeys, Registry, certify
+from federation.secagg.keys import Secret, sign, signing_public
+from federation.secagg.ring import from_bytes
+from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, unseal
+from institution_workers import global_models
+from institution_workers.participation import Member, Participation
+from institution_workers.parties import Parties
+from institution_workers.speaker import Speaker
+from institution_workers.storage import Store
+from institution_workers.study import Study
+from streams.codec import decode, encode
+from streams.courier import Courier
+from streams.memory import MemoryLog
+from streams.model_chunks import cut
+from streams.ports import Outgoing, Position
+from streams.signed import open_record
+from streams.topology import AUDIT, CHUNKS, FEDERATION_TOPICS, PARTIES, ROUNDS, Cluster, lane_partition, partitions_of
+
+FED, FRAUD = "fed", HeadName.FRAUD
+BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
+POINTS = ("stepped", "rounds written", "rounds saved", "sent")
+CA = Secret(b"\x05" * 32)
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+def _entropy(seed):
+    numbers = itertools.count()
+    return lambda count: hashlib.shake_256(f"{seed}/{next(numbers)}".encode()).digest(count)
+
+
+class Bank:
+    """One institution's worker on a state folder; `reach` may crash it."""
+
+    def __init__(self, world, name):
+        self.world, self.name = world, name
+        self.keys = PartyKeys.from_entropy(_entropy(f"keys of {name}"))
+        self.lives = 0
+        self.reach = lambda _point: None
+        self.start()
+
+    def start(self):
+        world, self.lives = self.world, self.lives + 1
+        self.store = Store.open(world.folder / self.name, self.name)
+        self.study = Study(self.store, self.name, (FRAUD,), clock=world.clock, encoders=world.encoders)
+        courier = Courier(world.log, federation=FED, sender=self.name, sign=lambda signed: sign(self.keys.signing_seed, signed))
+        self.participation = Participation(
+            world.log,
+            self.store,
+            self.study,
+            Speaker(self.store, Cluster.FEDERATION, world.log, reach=self._reached),
+            courier,
+            Parties(world.log, federation=FED, ca_verify_key=signing_public(CA)),
+            member=Member(self.name, self.keys.verify_key, 10.0, 0.0),
+            clock=world.clock,
+            entropy=_entropy(f"{self.name}, life {self.lives}"),
+            reach=self._reached,
+        )
+        self.running = True
+
+    def _reached(self, point):
+        self.reach(point)
+
+    def stop(self):
+        self.running = False
+        self.store.close()
+
+    @property
+    def pupil(self):
+        return self.study.pupils[FRAUD]
+
+    def rested(self):
+        return self.pupil.basis.version == self.world.published[-1].version
+
+    def learn(self, scribe, count, positive):
+        scribe.bank = self.name
+        batch = []
+        for _ in range(count):
+            event_id = f"{self.name}-{next(self.world.numbers)}"
+            batch += [scribe.payment(event_id, customer=self.name), scribe.outcome(f"o-{event_id}", event_id, positive=positive)]
+        self.study.turn(batch)
+
+
+class World:
+    """Banks, an aggregator made of the coordinator's core, one log, one clock."""
+
+    def __init__(self, folder, clock, encoders, banks=BANKS):
+        self.folder, self.clock, self.encoders, self.numbers = folder, clock, encoders, itertools.count()
+        self.log = MemoryLog(partitions_of(FEDERATION_TOPICS), now_ms=clock.now_ms)
+        self.aggregator_keys = PartyKeys.from_entropy(_entropy("keys of the aggregator"))
+        self.courier = Courier(
+            self.log, federation=FED, sender="aggregator", sign=lambda signed: sign(self.aggregator_keys.signing_seed, signed)
+        )
+        self.banks = {name: Bank(self, name) for name in banks}
+        dimension = len(encoders.fraud.layout)
+        parameters = RoundParameters(
+            dimension=dimension, layout_digest=encoders.fraud.layout.digest, clip_norm=10.0, scale=65536.0, noise_sigma=0.0,
+            examples_max=100, chunk_length=50,
+        )  # fmt: skip
+        settings = coordinator.CoordinatorSettings(
+            federation=FED, lane=Lane(FRAUD), party="aggregator", sealing_secret=self.aggregator_keys.sealing_secret,
+            parameters=parameters, rounds_per_epoch=16, period_ms=1000, masked_wait_ms=800, unmask_wait_ms=800,
+            keys_wait_ms=800, shares_wait_ms=800, renewal_wait_ms=1000, rounds_left_min=2,
+        )  # fmt: skip
+        self.state = coordinator.initial(settings, invited=banks, model_version=0, model=np.zeros(dimension))
+        self.reader = None
+        self.published = []
+
+    async def certify(self, names=None):
+        parties = {"aggregator": (PartyRole.AGGREGATOR, self.aggregator_keys)}
+        parties |= {name: (PartyRole.INSTITUTION, bank.keys) for name, bank in self.banks.items()}
+        for name, (role, keys) in parties.items():
+            if names is None or name in names:
+                certified = certify(CA, federation=FED, party=name, role=role, verify_key=keys.verify_key, sealing_key=keys.sealing_key)
+                await self.log.append([Outgoing(PARTIES.full_name(), 0, name.encode(), encode(certified))])
+
+    def registry(self):
+        records = self.log._stored[PARTIES.full_name(), 0].records
+        return Registry.of(FED, signing_public(CA), [decode(r.value, PARTIES.carries, PARTIES.bytes_max) for r in records])
+
+    def opened(self, topic, partition=0):
+        verify = self.registry().verify
+        records = self.log._stored[topic.full_name(), partition].records
+        return [open_record(r.value, topic=topic, federation=FED, verify=verify) for r in records]
+
+    async def aggregate(self):
+        """The aggregator's shell in its simplest form."""
+        if self.reader is None:
+            self.reader = await self.log.reader([Position(ROUNDS.full_name(), lane_partition(FRAUD), 0)])
+        records = await self.reader.poll(100, 0)
+        verify = self.registry().verify
+        opened = [open_record(r.value, topic=ROUNDS, federation=FED, verify=verify) for r in records]
+        events = [Received(each.sender, each.message, each.digest) for each in opened]
+        self.published += [each.message for each in opened if isinstance(each.message, ModelPublished)]
+        for event in (*events, Tick(self.clock.now_ms())):
+            await self._step(event)
+        return len(records)
+
+    async def _step(self, event):
+        self.state, effects = coordinator.step(self.state, event)
+        for effect in effects:
+            if isinstance(effect, Publish):
+                await self.courier.send(self.courier.prepare([effect.message], self.clock.now_ms()))
+            elif isinstance(effect, PublishModel):
+                pieces = cut(FRAUD, effect.message.version, effect.vector)
+                await self.courier.send(self.courier.prepare([*pieces, effect.message], self.clock.now_ms()))
+            elif isinstance(effect, SumChunks):
+                await self._step(ChunksSummed(effect.round_id, effect.survivors_digest, self._sum(effect)))
+
+    def _sum(self, effect):
+        bodies = {}
+        for partition in range(CHUNKS.partitions):
+            for each in self.opened(CHUNKS, partition):
+                chunk = each.message
+                if chunk.round == effect.round_id.round:
+                    plain = unseal(
+                        chunk.body, self.aggregator_keys.sealing_secret, plain_bytes=len(chunk.body) - SEAL_OVERHEAD_BYTES, accused=""
+                    )
+                    bodies[chunk.institution, chunk.chunk] = from_bytes(plain, len(plain) // 4, accused="")
+        vectors = [np.concatenate([bodies[name, n] for n in range(len(digests))]) for name, digests in effect.chunk_digests]
+        return np.sum(vectors, axis=0, dtype=np.uint32)
+
+    async def run(self, until, ms_max=30_000):
+        """Let everybody step until the condition holds; banks that crash are restarted at once."""
+        deadline = self.clock.at_ms + ms_max
+        while not until():
+            assert self.clock.at_ms < deadline, "nothing came of it"
+            progress = await self.aggregate()
+            for bank in [bank for bank in self.banks.values() if bank.running]:
+                try:
+                    progress += await bank.participation.step(0)
+                except Crash:
+                    bank.stop()
+                    bank.reach = lambda _point: None
+                    bank.start()
+                    progress += 1
+            if not progress:
+                self.clock.at_ms += 50
+
+    async def rounds(self, count, scribe=None):
+        """Run until so many more models are published and adopted; with a scribe, everybody learns something before each."""
+        for wanted in range(len(self.published) + 1, len(self.published) + count + 1):
+            running = [bank for bank in self.banks.values() if bank.running]
+            for bank in running if scribe else ():
+                bank.learn(scribe, 2, positive=True)
+            await self.run(partial(self._settled, wanted, running))
+
+    def _settled(self, wanted, running):
+        return len(self.published) >= wanted and all(bank.rested() for bank in running)
+
+    def faults(self):
+        return [(e.message.actor, e.message.action, e.message.accused) for e in self.opened(AUDIT) if e.message.outcome != "sent"]
+
+
+@pytest.fixture
+async def world(tmp_path, clock, encoders):
+    made = World(tmp_path, clock, encoders)
+    await made.certify()
+    yield made
+    for bank in made.banks.values():
+        if bank.running:
+            bank.stop()
+
+
+async def test_banks_learn_together(world, scribe):
+    """The published model is the weighted mean of what four banks learned, and everybody rests on it."""
+    for bank, count in zip(world.banks.values(), (10, 20, 30, 40), strict=True):
+        bank.learn(scribe, count, positive=count > 20)
+    deltas = {name: (bank.pupil.federated.to_vector(), bank.pupil.examples) for name, bank in world.banks.items()}
+    await world.rounds(1)
+
+    expected = sum(vector * examples for vector, examples in deltas.values()) / 100
+    bases = [bank.pupil.base for bank in world.banks.values()]
+    assert world.published[0].contributors == BANKS
+    assert world.published[0].examples == 100
+    assert all(np.allclose(base, expected, atol=1e-3) for base in bases)
+    assert all(np.allclose(bank.pupil.federated.to_vector(), bank.pupil.base, atol=1e-12) for bank in world.banks.values())
+    assert [bank.pupil.examples for bank in world.banks.values()] == [0, 0, 0, 0]
+    assert world.faults() == []
+
+
+async def test_rounds_go_on_without_anything_learned(world, scribe):
+    """Taking part does not depend on data: with nothing new everybody still contributes, and the model stays."""
+    world.banks["bank-a"].learn(scribe, 10, positive=True)
+    await world.rounds(1)
+    first = world.banks["bank-a"].pupil.base.copy()
+    world.banks["bank-b"].learn(scribe, 1, positive=False)
+    await world.rounds(1)
+
+    assert [published.contributors for published in world.published[:2]] == [BANKS, BANKS]
+    assert not np.array_equal(world.banks["bank-c"].pupil.base, first)
+
+
+async def test_what_is_learned_during_a_round_goes_into_the_next(world, scribe):
+    """After the contribution the bank learns on; after the round that is on top of the new model."""
+    bank = world.banks["bank-a"]
+    bank.learn(scribe, 10, positive=True)
+    await world.run(lambda: bank.pupil.contributed is not None)
+    before = bank.pupil.federated.to_vector()
+    bank.learn(scribe, 5, positive=True)
+    extra = bank.pupil.federated.to_vector() - before
+    await world.rounds(1)
+
+    assert np.allclose(bank.pupil.federated.to_vector() - bank.pupil.base, extra, atol=1e-12)
+    assert bank.pupil.examples == 5
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("number", range(1, 13, 2))
+async def test_a_crash_anywhere_says_nothing_twice_differently(world, scribe, point, number):
+    """Bank A dies at any labelled point: it goes on from the file, and no record of one identity has two contents."""
+    seen = itertools.count(1)
+
+    def reach(reached):
+        if reached == point and next(seen) == number:
+            raise Crash
+
+    for bank in world.banks.values():
+        bank.learn(scribe, 5, positive=True)
+    bank = world.banks["bank-a"]
+    bank.reach = reach
+    await world.rounds(2, scribe)
+
+    assert bank.lives == 2
+    said = defaultdict(set)
+    for each in [*world.opened(ROUNDS, lane_partition(FRAUD)), *(e for p in range(CHUNKS.partitions) for e in world.opened(CHUNKS, p))]:
+        if each.sender == "bank-a":
+            message = each.message
+            said[type(message).__name__, message.epoch, getattr(message, "round", 0), getattr(message, "chunk", 0)].add(each.digest)
+    assert {name for name, *_ in said} == {
+        "EpochKeys", "EpochShares", "MaskedChunk", "MaskedUpdate", "SurvivorsAcked", "SharesRevealed",
+    }  # fmt: skip
+    assert all(len(digests) == 1 for digests in said.values())
+    assert all("bank-a" in published.contributors for published in world.published[:2])
+    assert [fault for fault in world.faults() if fault[1] != "stale"] == []
+
+
+async def test_a_bank_that_was_away_rests_on_the_newest_model(world, scribe):
+    """Down for several rounds: its last contribution counts once, what it learned since is on top, and it says nothing stale."""
+    bank = world.banks["bank-d"]
+    for each in world.banks.values():
+        each.learn(scribe, 10, positive=True)
+    await world.run(lambda: bank.pupil.contributed is not None)
+    await world.run(lambda: any(isinstance(e.message, SharesRevealed) and e.sender == "bank-d" for e in world.opened(ROUNDS, 1)))
+    bank.stop()
+    await world.rounds(3, scribe)
+    bank.start()
+    before = len(world.opened(ROUNDS, lane_partition(FRAUD)))
+    since = bank.pupil.federated.to_vector() - bank.pupil.contributed
+    await world.run(bank.rested)
+    assert np.allclose(bank.pupil.federated.to_vector() - bank.pupil.base, since, atol=1e-12)
+    await world.rounds(2, scribe)
+
+    assert "bank-d" in world.published[0].contributors
+    assert all("bank-d" not in published.contributors for published in world.published[1:3])
+    assert "bank-d" in world.published[-1].contributors
+    spoken = [e for e in world.opened(ROUNDS, lane_partition(FRAUD))[before:] if e.sender == "bank-d"]
+    assert all(each.message.round > world.published[2].round for each in spoken)
+    assert world.faults() == []
+
+
+async def test_the_masked_vector_tells_nothing_and_status_counts_bytes(world, scribe):
+    """What leaves in the clear is neither the update nor its size; bytes said are counted."""
+    world.banks["bank-a"].learn(scribe, 10, positive=True)
+    await world.rounds(1)
+    chunks = [e.message for p in range(CHUNKS.partitions) for e in world.opened(CHUNKS, p) if isinstance(e.message, MaskedChunk)]
+
+    assert {len(chunk.body) for chunk in chunks if chunk.chunk == 0} == {50 * 4 + SEAL_OVERHEAD_BYTES}
+    assert world.banks["bank-a"].store.counters()["sent.fraud"] > sum(len(c.body) for c in chunks if c.institution == "bank-a")
+    assert world.banks["bank-a"].store.counters()["round.fraud"] >= 1
+
+
+async def test_every_record_said_is_audited(world, scribe):
+    """Each record of ours on the federation's topics has an audit entry that names its digest."""
+    await world.rounds(1, scribe)
+    entries = {e.message.digest for e in world.opened(AUDIT) if isinstance(e.message, AuditEntry)}
+    said = [*world.opened(ROUNDS, lane_partition(FRAUD)), *(e for p in range(CHUNKS.partitions) for e in world.opened(CHUNKS, p))]
+
+    assert all(each.digest in entries for each in said)
+    assert any(isinstance(each.message, SurvivorsAcked) for each in said)
+
+
+async def test_a_forged_record_is_reported_and_the_round_goes_on(world):
+    """A record signed by nobody and one that is no record: audit entries, no stop."""
+    name, partition = ROUNDS.full_name(), lane_partition(FRAUD)
+    bank = world.banks["bank-a"]
+    await bank.participation.open()
+    forger = Courier(world.log, federation=FED, sender="bank-b", sign=lambda _signed: bytes(64))
+    ack = SurvivorsAcked(head=FRAUD, group=0, epoch=1, round=1, institution="bank-b", survivors_digest=bytes(32))
+    forged = forger.prepare([ack], 0)[0]
+    await world.log.append([forged, Outgoing(name, partition, None, b"noise")])
+    await bank.participation.step(0)
+
+    assert ("bank-a", "bad_signature", "bank-b") in world.faults()
+    assert [fault for fault in world.faults() if fault[1] in {"malformed", "unknown_schema"}]
+    assert bank.store.next_offset(name, partition) == 2
+
+
+async def test_a_model_that_cannot_be_found_is_not_contributed_to(world, scribe, monkeypatch):
+    """Without the vector of the round's model there is no contribution, only a report; once it is found, all is well again."""
+    monkeypatch.setattr(global_models, "_PATIENCE_MS", 1)
+    bank, others = world.banks["bank-d"], list(world.banks.values())[:3]
+    models = bank.participation._models
+    models.get = lambda _head, _digest: None
+    for number in (1, 2):
+        for each in world.banks.values():
+            each.learn(scribe, 5, positive=True)
+        await world.run(partial(world._settled, number, others))
+    assert "bank-d" not in world.published[1].contributors
+    assert ("bank-d", "model_unavailable", "bank-d") in world.faults()
+    del models.get
+    learned = bank.pupil.federated.to_vector() - bank.pupil.base
+    await world.run(bank.rested)
+
+    assert np.allclose(bank.pupil.federated.to_vector() - bank.pupil.base, learned, atol=1e-12)
+    await world.rounds(2, scribe)
+    assert "bank-d" in world.published[-1].contributors
+
+
+async def test_a_new_model_is_served_at_once(world, scribe):
+    """Adopting a global model journals the portal's model with its round, in the same turn."""
+    world.banks["bank-a"].learn(scribe, 10, positive=True)
+    await world.rounds(1)
+    served = [
+        decode(record.value, (ServingModel,), 1_000_000)
+        for _, record in world.banks["bank-b"].store.unsaid(Cluster.OWN, 1000)
+        if "serving_models" in record.topic
+    ]
+
+    assert (served[-1].version, served[-1].round) == (1, world.published[0].round)
+    assert np.frombuffer(served[-1].vector, "<f8").any()
+
+
+async def test_a_sender_certified_later_is_looked_up(tmp_path, clock, encoders, scribe):
+    """A certificate that came after the start is read when its party first speaks."""
+    late = World(tmp_path / "late", clock, encoders)
+    await late.certify({"aggregator", "bank-a"})
+    await late.banks["bank-a"].participation.open()
+    await late.certify({"bank-b", "bank-c", "bank-d"})
+    await late.rounds(1, scribe)
+
+    assert late.published[0].contributors == BANKS
+    assert late.faults() == []
+    for bank in late.banks.values():
+        bank.stop()
+
+
+async def test_another_key_than_the_certified_one_stops_the_start(world):
+    """A wrong key file is noticed before anything is said."""
+    bank = world.banks["bank-a"]
+    bank.participation._member = Member("bank-a", bytes(32), 10.0, 0.0)
+
+    with pytest.raises(OwnFault, match="certified another key for bank-a"):
+        await bank.participation.open()
+
+
+async def test_erased_round_secrets_leave_the_disk(world, tmp_path, scribe):
+    """After a round its keys are gone from the state, and from the file's pages and log."""
+    await world.run(lambda: bool(world.banks["bank-a"].participation._lanes) and bool(_secrets(world.banks["bank-a"])))
+    bank = world.banks["bank-a"]
+    await world.run(lambda: world.state.transcript.round is not None)
+    secrets = _secrets(bank)
+    used = secrets.round_secret(secrets.first_left).reveal()
+    assert _on_disk(tmp_path / "bank-a", used)
+    await world.rounds(1, scribe)
+
+    assert not _on_disk(tmp_path / "bank-a", used)
+
+
+def _secrets(bank):
+    return next(iter(bank.participation._lanes[FRAUD].secrets.values()), None)
+
+
+def _on_disk(folder, secret):
+    return any(secret in path.read_bytes() for path in folder.iterdir())
+
+
+async def test_models_of_strangers_are_not_believed(world, scribe):
+    """A model piece said by a bank is not the federation's."""
+    bank = world.banks["bank-a"]
+    await world.rounds(1, scribe)
+    forged = np.full(len(bank.pupil.layout), 9.0)
+    courier = Courier(world.log, federation=FED, sender="bank-b", sign=lambda signed: sign(world.banks["bank-b"].keys.signing_seed, signed))
+    await courier.send(courier.prepare(cut(FRAUD, 99, forged), 0))
+    await bank.participation._models.obtain([(FRAUD, bytes(32))])
+
+    assert not any(np.array_equal(found.vector, forged) for found in bank.participation._models._found[FRAUD].values())
