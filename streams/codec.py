@@ -61,7 +61,7 @@ def encode(message: Message) -> bytes:
         if problem is None:
             return _written(known.written, datum, known.header)
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise OwnFault(f"a {known.shape.kind.__name__} holds a value of a wrong type ({type(error).__name__})") from error
+        raise OwnFault(f"a {known.shape.kind.__name__} holds a value of a wrong type ({type(error).__name__})") from None
     raise OwnFault(f"a {known.shape.kind.__name__} cannot be sent: {problem[1]}")
 
 
@@ -85,7 +85,7 @@ def _decoded(known: _Known, value: bytes) -> Message:
     stream.seek(HEADER_BYTES)
     try:
         datum = _read(stream, known.written)
-        canonical = _written(known.written, datum, known.header) == value
+        canonical = _written_again(known.written, datum, known.header) == value
         if known.read is not None:
             stream.seek(HEADER_BYTES)
             datum = _read(stream, known.written, known.read)
@@ -100,14 +100,21 @@ def _decoded(known: _Known, value: bytes) -> Message:
 
 
 class _UnreadableError(Exception):
-    """fastavro could not read, or could not write again what it had read; says its exception's name."""
+    """fastavro could not read the bytes, or not write again what it had read; says its exception's name."""
 
 
 def _read(stream: io.BytesIO, written: Any, read: Any = None) -> Any:
     try:
         return fastavro.schemaless_reader(stream, written, read)
     except Exception as error:  # Its failures have no common base: IndexError, EOFError, UnicodeDecodeError, ...
-        raise _UnreadableError(type(error).__name__) from error
+        raise _UnreadableError(type(error).__name__) from None  # Their texts quote the payload.
+
+
+def _written_again(schema: Any, datum: Any, header: bytes = b"") -> bytes:
+    try:
+        return _written(schema, datum, header)
+    except Exception as error:  # As in _read(): it checks values inside unions that it does not check elsewhere.
+        raise _UnreadableError(type(error).__name__) from None
 
 
 def _written(schema: Any, datum: Any, header: bytes = b"") -> bytes:
@@ -168,9 +175,9 @@ def _what_is_wrong(known: _Known, value: bytes) -> str:
         start = stream.tell()
         schema = _parsed(inlined(field["type"], definitions))
         try:
-            datum = _read(stream, schema)
+            canonical = _written_again(schema, _read(stream, schema))
         except _UnreadableError as error:
             return f"{name}: {field['name']}, from byte {start}, cannot be read ({error})"
-        if _written(schema, datum) != value[start : stream.tell()]:
+        if canonical != value[start : stream.tell()]:
             return f"{name}: {field['name']}, from byte {start}, is not in its one canonical spelling"
     return f"{name}: {len(value) - stream.tell()} bytes are left over from byte {stream.tell()}"

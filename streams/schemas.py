@@ -57,6 +57,8 @@ def inlined(schema: Any, definitions: Mapping[str, Any], path: tuple[str, ...] =
             raise ValueError(f"{' -> '.join(path)}: an array of items without width has no bound")
         return {**schema, part: inlined(schema[part], definitions, path, seen)}
     name = schema["name"].removeprefix(f"{NAMESPACE}.")
+    if name in seen:  # Written out a second time, in definitions that were self-contained themselves.
+        return f"{NAMESPACE}.{name}"
     seen.add(name)
     if schema["type"] != "record":
         return schema
