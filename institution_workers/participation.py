@@ -336,7 +336,7 @@ class Participation:
                 self._store.set_participant(str(state.settings.lane), encode(participant_record.to_record(state)))
         for record in records:
             self._store.set_offset(record.topic, record.partition, record.offset + 1)
-        self._store.set_counters(self._study.learner.counts.items())
+        self._store.set_counters(self._study.learner.counts)
 
     def _still_wanted(self, head: HeadName, message: Message, now_ms: int) -> bool:
         """Whether saying it helps anybody: after a long absence the log holds rounds that are long over."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -151,9 +151,11 @@ class Store:
         """Every counter by name."""
         return dict(self.database.execute("SELECT name, value FROM counters ORDER BY name"))
 
-    def set_counters(self, values: Iterable[tuple[str, int]]) -> None:
-        """Save counters (absolute values)."""
-        self.database.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", values)
+    def set_counters(self, values: Mapping[str, int]) -> None:
+        """Save the counters (absolute values) that differ from what is saved: an idle turn writes nothing."""
+        saved = self.counters()
+        changed = [(name, value) for name, value in values.items() if saved.get(name) != value]
+        self.database.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", changed)
 
     # --- journal ------------------------------------------------------------------------------------------------
     def journal(self, cluster: Cluster, records: Iterable[Outgoing]) -> None:

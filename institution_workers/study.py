@@ -99,7 +99,7 @@ class Study:
             for head, pupil in self.learner.pupils.items():
                 if pupil.learned != learned_before[head]:
                     save_pupil(self._store, pupil)
-            self._store.set_counters(self.learner.counts.items())
+            self._store.set_counters(self.learner.counts)
             self._reach("written")
         self._reach("saved")
         self._measure(records, learned_before, counts_before)

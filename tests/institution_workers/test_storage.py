@@ -23,7 +23,7 @@ def test_what_a_turn_wrote_survives_and_belongs_together(tmp_path):
         store.set_offset("events", 0, 7)
         store.set_model("fraud", "local", b"12345678")
         store.journal(Cluster.OWN, [Outgoing("letters", 0, b"k", b"v")])
-        store.set_counters([("read.fraud", 3)])
+        store.set_counters({"read.fraud": 3})
     store.close()
 
     store = Store.open(tmp_path, "north-bank")
@@ -96,7 +96,7 @@ def test_a_torn_page_is_found_at_start(tmp_path):
     """Pages overwritten in the middle of the file are noticed before anything is learned on top of them."""
     store = Store.open(tmp_path, "north-bank")
     with store.turn():
-        store.set_counters((f"name.{number:06d}", number) for number in range(5000))
+        store.set_counters({f"name.{number:06d}": number for number in range(5000)})
     store.close()
     path = tmp_path / DATABASE
     whole = bytearray(path.read_bytes())
