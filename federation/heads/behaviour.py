@@ -1,4 +1,4 @@
-"""What an institution remembers of its cards and terminals: exponentially fading counts, one short row per key.
+"""What an institution remembers of its customers' cards and its terminals: fading counts, one short row per key.
 
 Kept by the institution worker beside its fraud model and saved with it; read by `fraud`.
 Never leaves the institution, and never grows beyond its cap: the key longest unused is forgotten."""
@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 DAY_MS: Final = 86_400_000
-KEYS_MAX: Final = 200_000  # Per kind: about 60 MB of rows each when full.
+MONTH_MS: Final = 28 * DAY_MS
+KEYS_MAX: Final = 200_000  # Per kind: about 60 MB when full.
 
 
 class Kind(StrEnum):
@@ -31,75 +32,38 @@ class Row:
     numbers: tuple[float, ...] | None
 
 
-class Cards:
-    """Fading count and amount of one customer over 1, 7 and 28 days; `as_of_ms` is the last payment."""
+class Habit(NamedTuple):
+    """A customer's payments, each counting 1 when made and 1/e after a day, or after 28 days."""
 
-    __slots__ = ("amount_1", "amount_7", "amount_28", "as_of_ms", "count_1", "count_7", "count_28")
-
-    def __init__(self, numbers: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)) -> None:
-        self.as_of_ms, self.count_1, self.count_7, self.count_28, self.amount_1, self.amount_7, self.amount_28 = numbers
-
-    def numbers(self) -> tuple[float, ...]:
-        """The row to save."""
-        return (self.as_of_ms, self.count_1, self.count_7, self.count_28, self.amount_1, self.amount_7, self.amount_28)
-
-    def fade_to(self, at_ms: int) -> None:
-        """Let time pass; an earlier time changes nothing (events may come a little out of order)."""
-        if at_ms <= self.as_of_ms:
-            return
-        slow = math.exp((self.as_of_ms - at_ms) / (28 * DAY_MS))
-        middle = slow**4
-        fast = slow**28
-        self.count_1 *= fast
-        self.amount_1 *= fast
-        self.count_7 *= middle
-        self.amount_7 *= middle
-        self.count_28 *= slow
-        self.amount_28 *= slow
-        self.as_of_ms = at_ms
-
-    def add(self, amount: float) -> None:
-        """Count a payment at the time last faded to."""
-        self.count_1 += 1.0
-        self.count_7 += 1.0
-        self.count_28 += 1.0
-        self.amount_1 += amount
-        self.amount_7 += amount
-        self.amount_28 += amount
+    at_ms: float = 0.0  # As of when: the last payment.
+    payments_day: float = 0.0
+    payments_month: float = 0.0
+    amount_month: float = 0.0  # Sum of amounts, fading over 28 days.
 
 
-class Till:
-    """Fading counts of one terminal: payments over 28 days; labels and frauds among them over 3 and 28 days."""
+class Record(NamedTuple):
+    """A terminal's payments and what became known of them, fading over 28 days."""
 
-    __slots__ = ("as_of_ms", "count_28", "frauds_3", "frauds_28", "labels_3", "labels_28")
+    at_ms: float = 0.0  # As of when: the last payment or label.
+    payments: float = 0.0
+    labels: float = 0.0
+    frauds: float = 0.0
 
-    def __init__(self, numbers: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)) -> None:
-        self.as_of_ms, self.count_28, self.labels_3, self.labels_28, self.frauds_3, self.frauds_28 = numbers
 
-    def numbers(self) -> tuple[float, ...]:
-        """The row to save."""
-        return (self.as_of_ms, self.count_28, self.labels_3, self.labels_28, self.frauds_3, self.frauds_28)
+def habit_at(habit: Habit, at_ms: float) -> Habit:
+    """The habit faded to a time; an earlier time changes nothing (events may come a little out of order)."""
+    if at_ms <= habit.at_ms:
+        return habit
+    month = math.exp((habit.at_ms - at_ms) / MONTH_MS)
+    return Habit(at_ms, habit.payments_day * month**28, habit.payments_month * month, habit.amount_month * month)
 
-    def fade_to(self, at_ms: int) -> None:
-        """Let time pass; an earlier time changes nothing."""
-        if at_ms <= self.as_of_ms:
-            return
-        slow = math.exp((self.as_of_ms - at_ms) / (28 * DAY_MS))
-        fast = math.exp((self.as_of_ms - at_ms) / (3 * DAY_MS))
-        self.count_28 *= slow
-        self.labels_28 *= slow
-        self.frauds_28 *= slow
-        self.labels_3 *= fast
-        self.frauds_3 *= fast
-        self.as_of_ms = at_ms
 
-    def label(self, fraud: bool) -> None:
-        """Count a label at the time last faded to."""
-        self.labels_3 += 1.0
-        self.labels_28 += 1.0
-        if fraud:
-            self.frauds_3 += 1.0
-            self.frauds_28 += 1.0
+def record_at(record: Record, at_ms: float) -> Record:
+    """The record faded to a time; an earlier time changes nothing."""
+    if at_ms <= record.at_ms:
+        return record
+    month = math.exp((record.at_ms - at_ms) / MONTH_MS)
+    return Record(at_ms, record.payments * month, record.labels * month, record.frauds * month)
 
 
 class Behaviour:
@@ -108,60 +72,64 @@ class Behaviour:
     def __init__(self, *, keys_max: int = KEYS_MAX) -> None:
         """Empty; at most `keys_max` customers and as many terminals."""
         self._keys_max = keys_max
-        self._customers: dict[str, Cards] = {}
-        self._terminals: dict[str, Till] = {}
+        self._customers: dict[str, Habit] = {}
+        self._terminals: dict[str, Record] = {}
         self._changed: dict[tuple[Kind, str], None] = {}
 
-    def customer(self, key: str) -> Cards | None:
-        """What is remembered of this customer."""
+    def customer(self, key: str) -> Habit | None:
+        """What is remembered of this customer, as of the last payment; None for a new or forgotten one."""
         return self._customers.get(key)
 
-    def terminal(self, key: str) -> Till | None:
-        """What is remembered of this terminal."""
+    def terminal(self, key: str) -> Record | None:
+        """What is remembered of this terminal; None for a new or forgotten one."""
         return self._terminals.get(key)
 
     def observe(self, customer: str, terminal: str, amount: float, at_ms: int) -> None:
         """Remember a payment; call it after encoding, or the event would explain itself."""
-        cards = self._customers.pop(customer, None) or Cards()
-        cards.fade_to(at_ms)
-        cards.add(amount)
-        self._customers[customer] = cards
+        at, day, month, total = habit_at(self._customers.pop(customer, Habit(float(at_ms))), at_ms)
+        self._customers[customer] = Habit(at, day + 1.0, month + 1.0, total + amount)
         self._changed[Kind.CUSTOMER, customer] = None
-        till = self._terminals.pop(terminal, None) or Till()
-        till.fade_to(at_ms)
-        till.count_28 += 1.0
-        self._terminals[terminal] = till
+        at, payments, labels, frauds = record_at(self._terminals.pop(terminal, Record(float(at_ms))), at_ms)
+        self._terminals[terminal] = Record(at, payments + 1.0, labels, frauds)
         self._changed[Kind.TERMINAL, terminal] = None
         if len(self._customers) > self._keys_max:
-            oldest = next(iter(self._customers))
-            del self._customers[oldest]
-            self._changed[Kind.CUSTOMER, oldest] = None
+            self._forget(Kind.CUSTOMER, self._customers)
         if len(self._terminals) > self._keys_max:
-            oldest = next(iter(self._terminals))
-            del self._terminals[oldest]
-            self._changed[Kind.TERMINAL, oldest] = None
+            self._forget(Kind.TERMINAL, self._terminals)
+
+    def _forget(self, kind: Kind, rows: dict[str, Habit] | dict[str, Record]) -> None:
+        oldest = next(iter(rows))
+        del rows[oldest]
+        self._changed[kind, oldest] = None
 
     def label(self, terminal: str, fraud: bool, at_ms: int) -> None:
-        """Remember that a payment at this terminal was confirmed or ruled out as fraud at `at_ms`; forgotten terminals stay so."""
-        till = self._terminals.get(terminal)
-        if till is not None:
-            till.fade_to(at_ms)
-            till.label(fraud)
+        """Remember that a payment at this terminal was confirmed or ruled out as fraud at `at_ms`; a forgotten terminal stays so."""
+        record = self._terminals.get(terminal)
+        if record is not None:
+            at, payments, labels, frauds = record_at(record, at_ms)
+            self._terminals[terminal] = Record(at, payments, labels + 1.0, frauds + fraud)
             self._changed[Kind.TERMINAL, terminal] = None
 
     def take_changes(self) -> tuple[Row, ...]:
         """Rows changed since the last call, forgotten keys with None; save them with the model they belong to."""
         rows = []
         for kind, key in self._changed:
-            kept: Cards | Till | None = self._customers.get(key) if kind is Kind.CUSTOMER else self._terminals.get(key)
-            rows.append(Row(kind, key, None if kept is None else kept.numbers()))
+            kept = self._customers.get(key) if kind is Kind.CUSTOMER else self._terminals.get(key)
+            rows.append(Row(kind, key, kept))
         self._changed.clear()
         return tuple(rows)
 
     def load(self, rows: Iterable[Row]) -> None:
-        """Take saved rows, the last of a key counts; the order of use is restored from their times."""
-        for row in sorted(rows, key=lambda row: (row.numbers or (0.0,))[0]):
-            if row.numbers is not None and row.kind is Kind.CUSTOMER:
-                self._customers[row.key] = Cards(row.numbers)
-            elif row.numbers is not None:
-                self._terminals[row.key] = Till(row.numbers)
+        """Take saved rows; the order of use is restored from their times. ValueError for a row that is not of its kind."""
+        for row in sorted((row for row in rows if row.numbers is not None), key=_time_of):
+            numbers = row.numbers or ()
+            if len(numbers) != len(Habit._fields) or not all(math.isfinite(number) for number in numbers):
+                raise ValueError(f"a saved row of a {row.kind.value} has {len(numbers)} numbers, or one that is not finite")
+            if row.kind is Kind.CUSTOMER:
+                self._customers[row.key] = Habit(*numbers)
+            else:
+                self._terminals[row.key] = Record(*numbers)
+
+
+def _time_of(row: Row) -> float:
+    return row.numbers[0] if row.numbers else 0.0

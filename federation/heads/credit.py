@@ -11,32 +11,29 @@ from federation.messages import CreditApplication, HeadName
 
 
 class CreditEncoder:
-    """Turns an application into the coordinates that are 1 for it: one per feature, one per declared pair."""
+    """Turns an application into the coordinates that are 1 for it: one per feature given, one per declared pair given.
+
+    A missing feature has no coordinate: it scores like the average, and does not learn as a second intercept.
+    """
 
     def __init__(self, schema: FeatureSchema) -> None:
         """Lay out the schema's bins and values, in the schema's order."""
-        self._numbers: dict[str, tuple[int, Bins]] = {}
-        self._categories: dict[str, tuple[int, Choices]] = {}
+        self._numbers = {bins.name: bins for bins in schema.numbers}
+        self._categories = {choices.name: choices for choices in schema.categories}
+        self._ignored = schema.ignored
         names = [INTERCEPT]
-        spans: dict[str, tuple[int, tuple[str, ...]]] = {}  # feature -> first coordinate, values
-        for bins in schema.numbers:
-            self._numbers[bins.name] = (len(names), bins)
-            spans[bins.name] = (len(names), bins.values)
-            names += [f"{bins.name}={value}" for value in bins.values]
-        for choices in schema.categories:
-            self._categories[choices.name] = (len(names), choices)
-            spans[choices.name] = (len(names), choices.values)
-            names += [f"{choices.name}={value}" for value in choices.values]
-        self._features = tuple((name, first + len(values) - 1) for name, (first, values) in spans.items())  # (name, missing)
-        self._pairs: list[tuple[int, int, int, int, int]] = []  # positions of both features, their firsts, and base
-        self._pair_widths: list[int] = []
-        positions = {name: position for position, name in enumerate(spans)}
+        spans: dict[str, tuple[int, tuple[str, ...]]] = {}  # feature -> first coordinate, values with a coordinate
+        features: tuple[Bins | Choices, ...] = (*schema.numbers, *schema.categories)
+        for feature in features:
+            spans[feature.name] = (len(names), feature.values)
+            names += [f"{feature.name}={value}" for value in feature.values]
+        self._pairs: list[tuple[str, str, int, int]] = []  # Names, first coordinate, number of the second's values.
         for left, right in schema.pairs:
-            (left_first, left_values), (right_first, right_values) = spans[left], spans[right]
-            self._pairs.append((positions[left], positions[right], left_first, right_first, len(names)))
-            self._pair_widths.append(len(right_values))
+            (_, left_values), (_, right_values) = spans[left], spans[right]
+            self._pairs.append((left, right, len(names), len(right_values)))
             names += [f"{left} and {right}={one} and {two}" for one in left_values for two in right_values]
-        self.layout = Layout(schema.head, schema.version, tuple(names))
+        self._firsts = {name: first for name, (first, _) in spans.items()}
+        self.layout = Layout(schema.head, schema.version, tuple(names), schema.prior)
 
     @classmethod
     def shipped(cls) -> CreditEncoder:
@@ -45,20 +42,22 @@ class CreditEncoder:
 
     def encode(self, application: CreditApplication) -> Active:
         """Ascending coordinates; FeatureError for an unknown name or a value outside its range."""
-        found: dict[str, int] = {}
+        found: dict[str, int | None] = {}  # feature -> place of its bin or value
         for name, number in application.numbers.items():
-            if name not in self._numbers:
+            bins = self._numbers.get(name)
+            if bins is not None:
+                found[name] = bins.place_of(number)
+            elif name not in self._ignored:
                 raise FeatureError(f"{name} is not a numeric feature of the credit schema")
-            first, bins = self._numbers[name]
-            found[name] = first + bins.bin_of(number)
         for name, value in application.categories.items():
-            if name not in self._categories:
+            choices = self._categories.get(name)
+            if choices is not None:
+                found[name] = choices.place_of(value)
+            elif name not in self._ignored:
                 raise FeatureError(f"{name} is not a categorical feature of the credit schema")
-            first, choices = self._categories[name]
-            found[name] = first + choices.number_of(value)
-        active = [found.get(name, missing) for name, missing in self._features]
-        active += [
-            base + (active[left] - left_first) * width + active[right] - right_first
-            for (left, right, left_first, right_first, base), width in zip(self._pairs, self._pair_widths, strict=True)
-        ]
-        return tuple(active)
+        active = [self._firsts[name] + place for name, place in found.items() if place is not None]
+        for left, right, first, width in self._pairs:
+            one, two = found.get(left), found.get(right)
+            if one is not None and two is not None:
+                active.append(first + one * width + two)
+        return tuple(sorted(active))

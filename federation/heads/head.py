@@ -24,6 +24,7 @@ Active: TypeAlias = tuple[int, ...]
 Vector: TypeAlias = NDArray[np.float64]
 
 INTERCEPT: Final = "intercept=always"
+PRIOR_MAX: Final = 20.0
 
 
 class FeatureError(ValueError):
@@ -34,27 +35,31 @@ class FeatureError(ValueError):
 class Layout:
     """Names of all coordinates, in order: `feature=value`, the intercept first.
 
+    `prior` is the log-odds of a head that has learned nothing (a vector of zeros): without it, everything would be even odds
+    until labels come, and a fraud model would flag every payment of its first week.
     Two parties whose digests agree mean the same thing by every position of a vector.
     """
 
     head: HeadName
     version: int
     names: tuple[str, ...]
+    prior: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise Broken unless the names are distinct, well formed and few enough."""
+        """Raise Broken unless the names are distinct, well formed and few enough, and the prior is a log-odds."""
         require(self.names and self.names[0] == INTERCEPT, "a layout starts with the intercept")
         require(len(set(self.names)) == len(self.names), "two coordinates share a name")
         require(len(self.names) <= DIMENSION_MAX, "a layout is longer than a vector may be")
         require(all("=" in name and "\n" not in name for name in self.names), "a coordinate's name is feature=value on one line")
+        require(abs(self.prior) <= PRIOR_MAX, "a prior is a log-odds within 20")  # NaN is not.
 
     def __len__(self) -> int:
         return len(self.names)
 
     @cached_property
     def digest(self) -> bytes:
-        """BLAKE2b-256 of head, schema version and all names, one a line."""
-        return digest_of("\n".join((f"riverbank.layout {self.head.value} {self.version}", *self.names)).encode())
+        """BLAKE2b-256 of head, schema version, prior and all names, one a line."""
+        return digest_of("\n".join((f"riverbank.layout {self.head.value} {self.version} {self.prior!r}", *self.names)).encode())
 
     @cached_property
     def indices(self) -> dict[str, int]:
@@ -94,11 +99,15 @@ class Head(Protocol):
         ...
 
     def predict(self, active: Active) -> float:
-        """Probability that the event is positive, in (0, 1)."""
+        """Probability that the event is positive, in [0, 1]."""
+        ...
+
+    def log_odds(self, active: Active) -> float:
+        """The score: prior, intercept and points, added."""
         ...
 
     def explain(self, active: Active, most: int = 5) -> tuple[Reason, ...]:
-        """At most `most` reasons, strongest first, and the rest summed in one: their points and the intercept make the log-odds."""
+        """The `most` strongest points, then the rest summed in one line; with prior and intercept they make the log-odds."""
         ...
 
     def to_vector(self) -> Vector:

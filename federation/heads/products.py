@@ -17,7 +17,7 @@ from federation.heads.head import INTERCEPT, Active, FeatureError, Layout, Reaso
 from federation.heads.scoring import probability_of, reasons_of
 from federation.messages import HeadName
 
-NEGATIVES: Final = 4  # Sampled unheld products per acquisition.
+NEGATIVES: Final = 8  # Sampled unheld products per acquisition.
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Catalogue:
         names += [f"{offered}=held {held}" for held in ids for offered in ids]
         counts = [f"{count} held" for count in range(self._holdings_most)] + [f"{self._holdings_most} or more held"]
         names += [f"{offered}={count}" for count in counts for offered in ids]
-        self.layout = Layout(schema.head, schema.version, tuple(names))
+        self.layout = Layout(schema.head, schema.version, tuple(names), schema.prior)
 
     @classmethod
     def shipped(cls) -> Catalogue:
@@ -78,7 +78,7 @@ class Catalogue:
     def scores(self, vector: Vector, held: Collection[str]) -> Vector:
         """Log-odds of every product of the catalogue, float64[products], held ones included."""
         table = vector[1:].reshape(-1, len(self.products))
-        scores: Vector = table[self._rows(held)].sum(axis=0) + vector[0]
+        scores: Vector = table[self._rows(held)].sum(axis=0) + (vector[0] + self.layout.prior)
         return scores
 
     def rank(self, vector: Vector, held: Collection[str], dismissed: Collection[str] = (), most: int = 3) -> tuple[Offer, ...]:

@@ -1,12 +1,12 @@
 """The score of a scorecard from its bare vector: sum of points, probability, reasons.
 
-Called by `scorecard` and, without River, by the portal.
+Called by `scorecard` and `products`, and so, without River, by the portal.
 Never learns, and never imports River."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -31,26 +31,26 @@ def probability_of(log_odds: float) -> float:
     return odds / (1.0 + odds)
 
 
-def log_odds_of(vector: Vector, active: Active) -> float:
-    """Intercept and the points of the active coordinates, added."""
-    return float(vector[0] + vector[list(active)].sum())
+def log_odds_of(layout: Layout, vector: Vector, active: Active) -> float:
+    """Prior, intercept and the points of the active coordinates, added."""
+    return layout.prior + float(vector[0] + vector[list(active)].sum())
 
 
-def predict(vector: Vector, active: Active) -> float:
-    """Probability that the event is positive, in (0, 1)."""
-    return probability_of(log_odds_of(vector, active))
+def predict(layout: Layout, vector: Vector, active: Active) -> float:
+    """Probability that the event is positive, in [0, 1]."""
+    return probability_of(log_odds_of(layout, vector, active))
 
 
 def explain(layout: Layout, vector: Vector, active: Active, most: int = 5) -> tuple[Reason, ...]:
-    """The `most` strongest points, then the rest in one line; with the intercept they add up to the log-odds."""
-    return reasons_of(layout, [(index, float(vector[index])) for index in active], most)
+    """The `most` strongest points, then the rest in one line; with prior and intercept they add up to the log-odds."""
+    return reasons_of(layout, zip(active, vector[list(active)].tolist(), strict=True), most)
 
 
-def reasons_of(layout: Layout, points: Sequence[tuple[int, float]], most: int) -> tuple[Reason, ...]:
+def reasons_of(layout: Layout, points: Iterable[tuple[int, float]], most: int) -> tuple[Reason, ...]:
     """Reasons from (coordinate, points) pairs: strongest first, equal ones in layout order, the rest in one line."""
-    ordered = sorted(points, key=lambda pair: (-abs(pair[1]), pair[0]))
-    named = [Reason(*layout.parts(index), points=value) for index, value in ordered[:most] if value != 0.0]
+    ordered = sorted(((index, value) for index, value in points if value), key=lambda pair: (-abs(pair[1]), pair[0]))
+    named = tuple(Reason(*layout.parts(index), points=value) for index, value in ordered[:most])
     rest = ordered[most:]
-    if rest:
-        named.append(Reason("other", f"{len(rest)} more", math.fsum(value for _, value in rest)))
-    return tuple(named)
+    if not rest:
+        return named
+    return (*named, Reason("other", f"{len(rest)} more", math.fsum(value for _, value in rest)))
