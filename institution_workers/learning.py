@@ -1,7 +1,7 @@
 """The institution's own cluster: its events are taken as they arrived, learned in turns, and what comes of it is said.
 
 Driven by `worker`, a step at a time; the portal reads what it says.
-Never holds the event loop for long: a turn takes as many records as were learned in a tenth of a second before."""
+Never holds the event loop for long: a turn takes no more records than were last learned in TURN_SECONDS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.ports import Clock, Log
 from streams.telemetry import LAG_RECORDS, LAG_SECONDS
 from streams.topology import APPLICATIONS, EVENT_TOPICS, FEEDBACK, INTERACTIONS, OUTCOMES, TRANSACTIONS, Topic
 
-TURN_SECONDS: Final = 0.1  # A round's message waits at most this long for the loop (hazards: a blocked loop loses its broker).
+TURN_SECONDS: Final = 0.06  # A round's message waits at most this long for the loop (hazards: a blocked loop loses its broker).
 HOUSEKEEPING_MS: Final = 500
 _RECORDS_MIN: Final = 32
 
@@ -51,6 +51,7 @@ class Learning:
             await self.open()
             return 0
         records = await self._arrivals.take(self._records, wait_ms)
+        await asyncio.sleep(0)  # What was read ahead comes without waiting: let the others in before the turn, and after it.
         house_due = self._clock.now_ms() - self._kept_house_ms >= HOUSEKEEPING_MS
         if house_due:
             self._kept_house_ms = self._clock.now_ms()

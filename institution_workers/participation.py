@@ -148,7 +148,6 @@ class Participation:
     async def close(self) -> None:
         """Stop reading."""
         await self._models.close()
-        await self._parties.close()
         if self._reader is not None:
             reader, self._reader = self._reader, None
             await reader.close()
@@ -325,6 +324,8 @@ class Participation:
             self._study.learner.counts[name] = self._study.learner.counts.get(name, 0) + sent_bytes
         for fault in turn.faults:
             FAULTS.labels(fault.kind).inc()
+        # Of each kind and party one a round: whoever floods the log does not make us flood the audit.
+        for fault in {(fault.kind, fault.accused, fault.round_id): fault for fault in reversed(turn.faults)}.values():
             _LOG.warning("fault", kind=fault.kind, accused=fault.accused, detail=fault.detail)
             outgoing += self._courier.prepare_fault(fault.kind, fault.accused, fault.detail, fault.round_id, turn.now_ms)
         self._store.journal(Cluster.FEDERATION, outgoing)

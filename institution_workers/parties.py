@@ -11,8 +11,9 @@ from federation.errors import PeerFault
 from federation.messages import PartyCertified, PartyRole
 from federation.secagg.certificates import Registry
 from streams.codec import DecodeError, decode
-from streams.ports import Log, LogReader, Position, Record
+from streams.ports import Log, Position, Record
 from streams.signed import Opened, open_record
+from streams.telemetry import FAULTS
 from streams.topology import PARTIES, Topic
 
 _BATCH: Final = 500
@@ -25,25 +26,23 @@ class Parties:
 
     def __init__(self, log: Log, *, federation: str, ca_verify_key: bytes) -> None:
         self._log = log
-        self._ca_verify_key = ca_verify_key
         self._federation = federation
-        self._reader: LogReader | None = None
         self.registry = Registry.of(federation, ca_verify_key)
-        self.refused = 0  # Certificates that are not the CA's word.
+        self._next = 0
 
     async def catch_up(self) -> bool:
         """Read the topic to its end; whether anything new was certified."""
-        if self._reader is None:
-            self._reader = await self._log.reader([Position(PARTIES.full_name(), 0, 0)])
-            self.registry = Registry.of(self._federation, self._ca_verify_key)
-            self._next = 0
-        end = (await self._reader.end_offsets())[PARTIES.full_name(), 0]
-        before = self.registry
-        while self._next < end:
-            records = await self._reader.poll(_BATCH, _WAIT_MS)
-            for record in records:
-                self._admit(record)
-            self._next = records[-1].offset + 1 if records else end  # Compaction may have taken what was there.
+        before, topic = self.registry, PARTIES.full_name()
+        reader = await self._log.reader([Position(topic, 0, self._next)])
+        try:
+            end = (await reader.end_offsets())[topic, 0]
+            while self._next < end:
+                records = await reader.poll(_BATCH, _WAIT_MS)
+                for record in records:
+                    self._admit(record)
+                self._next = records[-1].offset + 1 if records else end  # Compaction may have taken what was there.
+        finally:
+            await reader.close()
         return self.registry is not before
 
     def _admit(self, record: Record) -> None:
@@ -52,7 +51,7 @@ class Parties:
             if isinstance(certified, PartyCertified):
                 self.registry = self.registry.admit(certified)
         except (DecodeError, PeerFault):
-            self.refused += 1  # The broker is not trusted: what the CA did not sign is noise.
+            FAULTS.labels("bad_certificate").inc()  # The broker is not trusted: what the CA did not sign is noise.
 
     async def open(self, record: Record, topic: Topic) -> Opened | DecodeError | PeerFault:
         """The message in a record, its signature verified; or what is wrong with it."""
@@ -71,9 +70,3 @@ class Parties:
         """The aggregator; None until exactly one is certified."""
         found = [party for party in self.registry.parties.values() if party.role is PartyRole.AGGREGATOR]
         return found[0] if len(found) == 1 else None
-
-    async def close(self) -> None:
-        """Stop reading; `catch_up` begins anew."""
-        if self._reader is not None:
-            reader, self._reader = self._reader, None
-            await reader.close()

@@ -156,7 +156,7 @@ class Recall:
         """Write this turn's changes; returns how many waiting decisions of which head were forgotten for want of room."""
         many = self._database.executemany
         if self._seen:
-            many("INSERT INTO seen (digest) VALUES (?)", [(digest,) for digest in self._seen])
+            many("INSERT OR IGNORE INTO seen (digest) VALUES (?)", [(digest,) for digest in self._seen])
             self._database.execute("DELETE FROM seen WHERE id <= (SELECT max(id) FROM seen) - ?", (SEEN_MAX,))
         settled = [key for key, decision in self._decisions.items() if decision is None]
         many("DELETE FROM waiting WHERE head = ? AND subject = ?", settled)
