@@ -11,6 +11,10 @@ Never knows the order of a round: who may say what, and when, is decided in `fed
     masks         seeds -> masks; applied by a member, removed from the sum by the aggregator
     shares        Shamir split and combine of the secrets behind seeds and round keys
     sealing       shares boxed to a peer, bodies sealed to the aggregator
+    secure_sum    the interface of one round's sum, whatever hides the addends
+    masked_sum    ... masks, without a log; `federation.rounds` runs the same steps as records
+    paillier_sum  ... threshold Paillier, for small models (docs/paillier.md)
+        paillier, paillier_proof, paillier_dealer, packing, bigint    what it stands on
 
 One member's masked vector (Bonawitz et al., CCS 2017, section 4), everything modulo 2^32:
 
