@@ -37,8 +37,9 @@ Partition = tuple[str, int]
 
 ANSWER_MS: Final = 10_000  # One request; a broker that is up answers in milliseconds.
 DELIVER_MS: Final = 30_000  # A whole append, broker restarts included.
-# A fetch that waits for idle partitions holds up those that have just been read, so it may not wait long.
+# A fetch that waits for idle partitions holds up those that have just been read, so it may not wait long; of one alone it may.
 _FETCH_WAIT_MS: Final = 100
+_FETCH_ONE_WAIT_MS: Final = 500
 _BATCH_BYTES: Final = 256 * 1024
 _PAIR_BYTES_MAX: Final = BATCH_BYTES_MAX - 4096  # Key and value; the rest is for the batch's own fields.
 _GLANCE_S: Final = 0.01
@@ -97,8 +98,9 @@ class KafkaLog(Log):
 
     async def reader(self, start: Sequence[Position]) -> LogReader:
         """As the port."""
+        wait_ms = _FETCH_WAIT_MS if len(start) > 1 else _FETCH_ONE_WAIT_MS
         consumer = AIOKafkaConsumer(
-            **self._connection, group_id=None, enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=_FETCH_WAIT_MS
+            **self._connection, group_id=None, enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=wait_ms
         )
         reader = _KafkaReader(consumer, self._bootstrap)
         try:
