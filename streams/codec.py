@@ -106,14 +106,14 @@ class _UnreadableError(Exception):
 def _read(stream: io.BytesIO, written: Any, read: Any = None) -> Any:
     try:
         return fastavro.schemaless_reader(stream, written, read)
-    except Exception as error:  # Its failures have no common base: IndexError, EOFError, UnicodeDecodeError, ...
+    except Exception as error:  # noqa: BLE001 Its failures have no common base: IndexError, EOFError, UnicodeDecodeError, ...
         raise _UnreadableError(type(error).__name__) from None  # Their texts quote the payload.
 
 
 def _written_again(schema: Any, datum: Any, header: bytes = b"") -> bytes:
     try:
         return _written(schema, datum, header)
-    except Exception as error:  # As in _read(): it checks values inside unions that it does not check elsewhere.
+    except Exception as error:  # noqa: BLE001 As in _read(): it checks values inside unions that it does not check elsewhere.
         raise _UnreadableError(type(error).__name__) from None
 
 

@@ -60,10 +60,10 @@ def inlined(schema: Any, definitions: Mapping[str, Any], path: tuple[str, ...] =
     if name in seen:  # Written out a second time, in definitions that were self-contained themselves.
         return f"{NAMESPACE}.{name}"
     seen.add(name)
-    if schema["type"] != "record":
-        return schema
-    fields = [{**field, "type": inlined(field["type"], definitions, (*path, name), seen)} for field in schema["fields"]]
-    return {**schema, "fields": fields}
+    if schema["type"] == "record":
+        fields = [{**field, "type": inlined(field["type"], definitions, (*path, name), seen)} for field in schema["fields"]]
+        schema = {**schema, "fields": fields}
+    return schema
 
 
 def least_bytes(schema: Any, definitions: Mapping[str, Any], path: tuple[str, ...] = ()) -> int:

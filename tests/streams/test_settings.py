@@ -1,0 +1,246 @@
+"""Settings are read whole or refused whole, one sentence per wrong field."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from federation.limits import COORDINATE_QUANTA_MAX, NOISE_SIGMA_MAX
+from federation.messages import HeadName
+from streams.settings import (
+    PROCESSES,
+    AggregatorProcess,
+    AuditProcess,
+    HeadSettings,
+    InstitutionProcess,
+    SettingsError,
+    WebProcess,
+    load_settings,
+    read_private_file,
+)
+
+FEDERATION = f'[federation]\nname = "north"\nbootstrap = "one:9092,two:9092"\nca_verify_key = "{"a1" * 32}"\n'
+PARTY = '[party]\nname = "bank-a"\nkey_file = "/keys/bank-a"\n'
+INSTITUTION = '[institution]\nbootstrap = "own:9092"\nstate_dir = "/state"\n'
+AGGREGATOR = '[aggregator]\nstate_dir = "/state"\nmembers = ["bank-a", "bank-b", "bank-c", "bank-d"]\n'
+AUDIT = '[audit]\ndsn = "chdb:///audit"\n'
+WEB = '[web]\nstate_dir = "/state"\n'
+
+
+@pytest.fixture(autouse=True)
+def no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("RIVERBANK_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    def loaded(process, *sections: str):
+        path = tmp_path / "settings.toml"
+        path.write_text("".join(sections))
+        return load_settings(path, process)
+
+    return loaded
+
+
+@pytest.fixture
+def problems(load):
+    def found(process, *sections: str) -> list[str]:
+        with pytest.raises(SettingsError) as caught:
+            load(process, *sections)
+        return caught.value.problems
+
+    return found
+
+
+def test_the_least_a_process_must_be_told(load):
+    """Everything else has a default; a path stays as it was written."""
+    institution = load(InstitutionProcess, FEDERATION, PARTY, INSTITUTION)
+    aggregator = load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR)
+
+    assert institution.institution.heads == tuple(HeadName)
+    assert institution.party.key_file == Path("/keys/bank-a")
+    assert aggregator.aggregator.heads == {head: HeadSettings() for head in HeadName}
+    assert load(AuditProcess, FEDERATION, AUDIT).audit.dsn == "chdb:///audit"
+    assert load(WebProcess, FEDERATION, WEB).web.institution is None
+
+
+def test_the_environment_goes_over_the_file(load, monkeypatch: pytest.MonkeyPatch):
+    """A number, a list, a field of a nested table; the rest of the section stays."""
+    monkeypatch.setenv("RIVERBANK_AGGREGATOR__ROUND_MS", "250")
+    monkeypatch.setenv("RIVERBANK_AGGREGATOR__MEMBERS", '["bank-x", "bank-y", "bank-z"]')
+    monkeypatch.setenv("RIVERBANK_AGGREGATOR__HEADS__FRAUD__CLIP_NORM", "0.5")
+    monkeypatch.setenv("RIVERBANK_WEB__PORT", "1")  # Another process's; no concern of this one.
+
+    aggregator = load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, "[aggregator.heads.fraud]\ngroups = 1\n").aggregator
+
+    assert (aggregator.round_ms, aggregator.members, aggregator.state_dir) == (250, ("bank-x", "bank-y", "bank-z"), Path("/state"))
+    assert aggregator.heads == {HeadName.FRAUD: HeadSettings(clip_norm=0.5)}
+
+
+def test_settings_do_not_change(load):
+    """Frozen all the way down."""
+    settings = load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR)
+
+    for change in (
+        "settings.ops = settings.ops",
+        "settings.aggregator.round_ms = 1",
+        "settings.aggregator.heads[HeadName.FRAUD].groups = 2",
+    ):
+        with pytest.raises(ValidationError, match="frozen"):
+            exec(change, {"settings": settings, "HeadName": HeadName})  # noqa: S102 Three statements, one promise.
+
+
+def test_each_wrong_field_has_its_sentence(problems):
+    """Which key, what is wrong, what is allowed."""
+    wrong = '[institution]\nbootstrap = "own"\npoll_records_max = 0\nsnapshot = 5\nheads = ["credit", "mortgage"]\nlearning_rate = nan\n'
+
+    found = problems(InstitutionProcess, FEDERATION, PARTY.replace("bank-a", "Bank A", 1), wrong)
+
+    assert [sentence.partition(":")[0] for sentence in found] == [
+        "party.name",
+        "institution.bootstrap",
+        "institution.state_dir",
+        "institution.heads.1",
+        "institution.learning_rate",
+        "institution.poll_records_max",
+        "institution.snapshot",
+    ]
+    assert found[2] == "institution.state_dir: missing"
+    assert found[3] == "institution.heads.1: input should be 'credit', 'fraud' or 'products'"
+    assert found[5] == "institution.poll_records_max: input should be greater than or equal to 1"
+    assert found[6].startswith("institution.snapshot: unknown; known here are bootstrap, ")
+
+
+def test_unknown_sections_and_variables_are_refused(problems, monkeypatch: pytest.MonkeyPatch):
+    """A misspelled name must not leave a default in place unnoticed."""
+    monkeypatch.setenv("RIVERBANK_AUDTI__FLUSH_MS", "1")
+    monkeypatch.setenv("RIVERBANK_AUDIT__FLUSH", "1")
+    monkeypatch.setenv("RIVERBANK_CACHE", "/elsewhere")  # Not of this kind: no section.
+
+    found = problems(AuditProcess, FEDERATION, AUDIT, WEB)
+
+    assert found[0] == (
+        "RIVERBANK_AUDTI__FLUSH_MS: there is no section audti, only aggregator, audit, federation, institution, ops, party, web"
+    )
+    assert found[1] == "audit.flush: unknown; known here are batch_records, dsn, flush_ms, password_file"
+    assert found[2] == "web: unknown; known here are audit, federation, ops"
+
+
+def test_a_stray_variable_alone_is_enough(problems, monkeypatch: pytest.MonkeyPatch):
+    """Though everything else is right."""
+    monkeypatch.setenv("RIVERBANK_AUDTI__FLUSH_MS", "1")
+
+    assert len(problems(AuditProcess, FEDERATION, AUDIT)) == 1
+
+
+def test_a_list_in_the_environment_is_json(problems, monkeypatch: pytest.MonkeyPatch):
+    """And the sentence says so."""
+    monkeypatch.setenv("RIVERBANK_AGGREGATOR__MEMBERS", "bank-a,bank-b")
+
+    assert problems(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR)[-1].endswith("a list is written as JSON")
+
+
+@pytest.mark.parametrize(
+    ("addition", "sentence"),
+    [
+        ("survivors_min = 5\n", "aggregator: survivors_min must be 3 to 4, for 4 members"),
+        ("survivors_min = 2\n", "aggregator.survivors_min: input should be greater than or equal to 3"),
+        ("epoch_rounds = 65\n", "aggregator.epoch_rounds: input should be less than or equal to 64"),
+        ("round_ms = 0\n", "aggregator.round_ms: input should be greater than or equal to 1"),
+        (
+            "[aggregator.heads.fraud]\ngroups = 2\nrobust = 'median'\n",
+            "aggregator: heads.fraud.groups: 2 groups need 6 members, not 4",
+        ),
+        ("[aggregator.heads.fraud]\nrobust = 'median'\n", "aggregator.heads.fraud: robust compares groups: set groups to 2 or more"),
+        (
+            f"[aggregator.heads.fraud]\nclip_norm = 2.0\nscale = {COORDINATE_QUANTA_MAX / 2 + 1}\n",
+            f"aggregator.heads.fraud: clip_norm * scale must be below {COORDINATE_QUANTA_MAX} quanta; lower scale",
+        ),
+        (
+            "[aggregator.heads.fraud]\nnoise_multiplier = 1.0\n",
+            f"aggregator.heads.fraud: noise_multiplier * clip_norm * scale must be at most {NOISE_SIGMA_MAX} quanta; lower scale",
+        ),
+        (
+            "[aggregator.heads.fraud]\nexamples_min = 3_000_000\n",
+            "aggregator.heads.fraud: examples_min is more than the largest cohort can bring",
+        ),
+        (
+            "[aggregator.heads.frau]\n",
+            "aggregator.heads.frau: input should be 'credit', 'fraud' or 'products'",
+        ),
+    ],
+)
+def test_what_the_protocol_does_not_allow(problems, addition: str, sentence: str):
+    """Bounds of federation/limits.py are checked before a process starts, not in its first round."""
+    assert problems(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, addition) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ('["bank-a", "bank-b"]', "aggregator.members: value should have at least 3 items after validation, not 2"),
+        ('["bank-a", "bank-b", "bank-a"]', "aggregator.members: must not name anything twice"),
+    ],
+)
+def test_a_cohort_has_three_different_members(problems, members: str, sentence: str):
+    """Below three, a member learns its only peer's update from the sum."""
+    assert problems(AggregatorProcess, FEDERATION, PARTY, f'[aggregator]\nstate_dir = "/s"\nmembers = {members}\n') == [sentence]
+
+
+def test_a_portal_has_an_institution_and_its_cluster(problems):
+    """One without the other is a mistake."""
+    found = problems(WebProcess, FEDERATION, WEB, 'institution = "bank-a"\n')
+
+    assert found == ["web: institution and bootstrap belong together: a portal has both, the console neither"]
+
+
+def test_a_password_is_not_a_setting(problems, load):
+    """Nor is it repeated in the sentence; a user's name alone is fine."""
+    found = problems(AuditProcess, FEDERATION, '[audit]\ndsn = "clickhouse://writer:hunter2@db:9000/audit"\n')
+
+    assert found == ["audit.dsn: must not contain a password: name a file in audit.password_file"]
+    assert load(AuditProcess, FEDERATION, '[audit]\ndsn = "clickhouse://writer@db:9000/audit"\n').audit.password_file is None
+
+
+@pytest.mark.parametrize("key", ["a1" * 31, "A1" * 32, "zz" * 32])
+def test_the_cas_key_is_hexadecimal(problems, key: str):
+    """Of 32 bytes."""
+    found = problems(AuditProcess, FEDERATION.replace("a1" * 32, key), AUDIT)
+
+    assert found == ["federation.ca_verify_key: must be 64 lower-case hexadecimal digits"]
+
+
+def test_a_file_that_is_not_there_or_not_toml(tmp_path: Path, problems):
+    """One sentence with its path."""
+    with pytest.raises(SettingsError, match="No such file"):
+        load_settings(tmp_path / "absent.toml", AuditProcess)
+    assert len(problems(AuditProcess, "[federation\n")) == 1
+
+
+def test_every_setting_says_what_it_is():
+    """The docs page is drawn from these sentences."""
+    for process in PROCESSES:
+        for name, section in process.model_fields.items():
+            assert section.annotation.__doc__, name
+            for field_name, field in section.annotation.model_fields.items():
+                assert field.description, f"{name}.{field_name}"
+
+
+def test_a_private_file_is_private(tmp_path: Path):
+    """Readable by its owner only, or not read at all."""
+    path = tmp_path / "keys"
+    path.write_bytes(b"secret")
+
+    path.chmod(0o600)
+    assert read_private_file(path) == b"secret"
+    for mode in (0o640, 0o604, 0o620):
+        path.chmod(mode)
+        with pytest.raises(SettingsError, match=rf"others may read it \(mode {mode:04o}\); run chmod 600"):
+            read_private_file(path)
+    with pytest.raises(SettingsError, match="absent: No such file"):
+        read_private_file(tmp_path / "absent")
