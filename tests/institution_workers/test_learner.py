@@ -102,6 +102,17 @@ def test_an_old_duplicate_that_still_waits_is_noticed(store, studying, scribe, m
     assert study.waiting(FRAUD) == 6
 
 
+def test_what_fell_out_of_the_window_is_learned_as_new(store, studying, scribe, monkeypatch):
+    """An id older than the window is not known any more, though its label's is: the limit is stated, and it stops nobody."""
+    monkeypatch.setattr(recall, "SEEN_MAX", 2)
+    study = studying(store)
+    for outcome in ("o1", "o2"):
+        study.turn([scribe.payment("p1")])
+        study.turn([scribe.outcome(outcome, "p1")])
+
+    assert study.pupils[FRAUD].learned == 2
+
+
 def test_a_label_before_its_event_is_held(store, studying, scribe):
     """It is learned when the event comes, also after a restart; nothing is refused."""
     studying(store).turn([scribe.outcome("o1", "p1"), scribe.outcome("o2", "a1", head=CREDIT, positive=False)])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import defaultdict
 from functools import partial
@@ -9,214 +8,19 @@ import numpy as np
 import pytest
 
 from federation.errors import OwnFault
-from federation.ids import Lane
-from federation.messages import (
-    AuditEntry,
-    HeadName,
-    MaskedChunk,
-    ModelPublished,
-    PartyRole,
-    RoundParameters,
-    ServingModel,
-    SharesRevealed,
-    SurvivorsAcked,
-)
-from federation.rounds import coordinator
-from federation.rounds.effects import ChunksSummed, Publish, PublishModel, Received, SumChunks, Tick
-from federation.secagg.certificates import PartyKeys, Registry, certify
-from federation.secagg.keys import Secret, sign, signing_public
-from federation.secagg.ring import from_bytes
-from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, unseal
+from federation.messages import AuditEntry, MaskedChunk, ServingModel, SharesRevealed, SurvivorsAcked
+from federation.secagg.keys import sign
+from federation.secagg.sealing import SEAL_OVERHEAD_BYTES
 from institution_workers import global_models
-from institution_workers.participation import Member, Participation
-from institution_workers.parties import Parties
-from institution_workers.speaker import Speaker
-from institution_workers.storage import Store
-from institution_workers.study import Study
-from streams.codec import decode, encode
+from institution_workers.participation import Member
+from streams.codec import decode
 from streams.courier import Courier
-from streams.memory import MemoryLog
 from streams.model_chunks import cut
-from streams.ports import Outgoing, Position
-from streams.signed import open_record
-from streams.topology import AUDIT, CHUNKS, FEDERATION_TOPICS, PARTIES, ROUNDS, Cluster, lane_partition, partitions_of
+from streams.ports import Outgoing
+from streams.topology import AUDIT, CHUNKS, ROUNDS, Cluster, lane_partition
+from tests.institution_workers.world import BANKS, FED, FRAUD, Crash, World
 
-FED, FRAUD = "fed", HeadName.FRAUD
-BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
 POINTS = ("stepped", "rounds written", "rounds saved", "sent")
-CA = Secret(b"\x05" * 32)
-
-
-class Crash(BaseException):
-    """The process is gone."""
-
-
-def _entropy(seed):
-    numbers = itertools.count()
-    return lambda count: hashlib.shake_256(f"{seed}/{next(numbers)}".encode()).digest(count)
-
-
-class Bank:
-    """One institution's worker on a state folder; `reach` may crash it."""
-
-    def __init__(self, world, name):
-        self.world, self.name = world, name
-        self.keys = PartyKeys.from_entropy(_entropy(f"keys of {name}"))
-        self.lives = 0
-        self.reach = lambda _point: None
-        self.start()
-
-    def start(self):
-        world, self.lives = self.world, self.lives + 1
-        self.store = Store.open(world.folder / self.name, self.name)
-        self.study = Study(self.store, self.name, (FRAUD,), clock=world.clock, encoders=world.encoders)
-        courier = Courier(world.log, federation=FED, sender=self.name, sign=lambda signed: sign(self.keys.signing_seed, signed))
-        self.participation = Participation(
-            world.log,
-            self.store,
-            self.study,
-            Speaker(self.store, Cluster.FEDERATION, world.log, reach=self._reached),
-            courier,
-            Parties(world.log, federation=FED, ca_verify_key=signing_public(CA)),
-            member=Member(self.name, self.keys.verify_key, 10.0, 0.0),
-            clock=world.clock,
-            entropy=_entropy(f"{self.name}, life {self.lives}"),
-            reach=self._reached,
-        )
-        self.running = True
-
-    def _reached(self, point):
-        self.reach(point)
-
-    def stop(self):
-        self.running = False
-        self.store.close()
-
-    @property
-    def pupil(self):
-        return self.study.pupils[FRAUD]
-
-    def rested(self):
-        return self.pupil.basis.version == self.world.published[-1].version
-
-    def learn(self, scribe, count, positive):
-        scribe.bank = self.name
-        batch = []
-        for _ in range(count):
-            event_id = f"{self.name}-{next(self.world.numbers)}"
-            batch += [scribe.payment(event_id, customer=self.name), scribe.outcome(f"o-{event_id}", event_id, positive=positive)]
-        self.study.turn(batch)
-
-
-class World:
-    """Banks, an aggregator made of the coordinator's core, one log, one clock."""
-
-    def __init__(self, folder, clock, encoders, banks=BANKS):
-        self.folder, self.clock, self.encoders, self.numbers = folder, clock, encoders, itertools.count()
-        self.log = MemoryLog(partitions_of(FEDERATION_TOPICS), now_ms=clock.now_ms)
-        self.aggregator_keys = PartyKeys.from_entropy(_entropy("keys of the aggregator"))
-        self.courier = Courier(
-            self.log, federation=FED, sender="aggregator", sign=lambda signed: sign(self.aggregator_keys.signing_seed, signed)
-        )
-        self.banks = {name: Bank(self, name) for name in banks}
-        dimension = len(encoders.fraud.layout)
-        parameters = RoundParameters(
-            dimension=dimension, layout_digest=encoders.fraud.layout.digest, clip_norm=10.0, scale=65536.0, noise_sigma=0.0,
-            examples_max=100, chunk_length=50,
-        )  # fmt: skip
-        settings = coordinator.CoordinatorSettings(
-            federation=FED, lane=Lane(FRAUD), party="aggregator", sealing_secret=self.aggregator_keys.sealing_secret,
-            parameters=parameters, rounds_per_epoch=16, period_ms=1000, masked_wait_ms=800, unmask_wait_ms=800,
-            keys_wait_ms=800, shares_wait_ms=800, renewal_wait_ms=1000, rounds_left_min=2,
-        )  # fmt: skip
-        self.state = coordinator.initial(settings, invited=banks, model_version=0, model=np.zeros(dimension))
-        self.reader = None
-        self.published = []
-
-    async def certify(self, names=None):
-        parties = {"aggregator": (PartyRole.AGGREGATOR, self.aggregator_keys)}
-        parties |= {name: (PartyRole.INSTITUTION, bank.keys) for name, bank in self.banks.items()}
-        for name, (role, keys) in parties.items():
-            if names is None or name in names:
-                certified = certify(CA, federation=FED, party=name, role=role, verify_key=keys.verify_key, sealing_key=keys.sealing_key)
-                await self.log.append([Outgoing(PARTIES.full_name(), 0, name.encode(), encode(certified))])
-
-    def registry(self):
-        records = self.log._stored[PARTIES.full_name(), 0].records
-        return Registry.of(FED, signing_public(CA), [decode(r.value, PARTIES.carries, PARTIES.bytes_max) for r in records])
-
-    def opened(self, topic, partition=0):
-        verify = self.registry().verify
-        records = self.log._stored[topic.full_name(), partition].records
-        return [open_record(r.value, topic=topic, federation=FED, verify=verify) for r in records]
-
-    async def aggregate(self):
-        """The aggregator's shell in its simplest form."""
-        if self.reader is None:
-            self.reader = await self.log.reader([Position(ROUNDS.full_name(), lane_partition(FRAUD), 0)])
-        records = await self.reader.poll(100, 0)
-        verify = self.registry().verify
-        opened = [open_record(r.value, topic=ROUNDS, federation=FED, verify=verify) for r in records]
-        events = [Received(each.sender, each.message, each.digest) for each in opened]
-        self.published += [each.message for each in opened if isinstance(each.message, ModelPublished)]
-        for event in (*events, Tick(self.clock.now_ms())):
-            await self._step(event)
-        return len(records)
-
-    async def _step(self, event):
-        self.state, effects = coordinator.step(self.state, event)
-        for effect in effects:
-            if isinstance(effect, Publish):
-                await self.courier.send(self.courier.prepare([effect.message], self.clock.now_ms()))
-            elif isinstance(effect, PublishModel):
-                pieces = cut(FRAUD, effect.message.version, effect.vector)
-                await self.courier.send(self.courier.prepare([*pieces, effect.message], self.clock.now_ms()))
-            elif isinstance(effect, SumChunks):
-                await self._step(ChunksSummed(effect.round_id, effect.survivors_digest, self._sum(effect)))
-
-    def _sum(self, effect):
-        bodies = {}
-        for partition in range(CHUNKS.partitions):
-            for each in self.opened(CHUNKS, partition):
-                chunk = each.message
-                if chunk.round == effect.round_id.round:
-                    plain = unseal(
-                        chunk.body, self.aggregator_keys.sealing_secret, plain_bytes=len(chunk.body) - SEAL_OVERHEAD_BYTES, accused=""
-                    )
-                    bodies[chunk.institution, chunk.chunk] = from_bytes(plain, len(plain) // 4, accused="")
-        vectors = [np.concatenate([bodies[name, n] for n in range(len(digests))]) for name, digests in effect.chunk_digests]
-        return np.sum(vectors, axis=0, dtype=np.uint32)
-
-    async def run(self, until, ms_max=30_000):
-        """Let everybody step until the condition holds; banks that crash are restarted at once."""
-        deadline = self.clock.at_ms + ms_max
-        while not until():
-            assert self.clock.at_ms < deadline, "nothing came of it"
-            progress = await self.aggregate()
-            for bank in [bank for bank in self.banks.values() if bank.running]:
-                try:
-                    progress += await bank.participation.step(0)
-                except Crash:
-                    bank.stop()
-                    bank.reach = lambda _point: None
-                    bank.start()
-                    progress += 1
-            if not progress:
-                self.clock.at_ms += 50
-
-    async def rounds(self, count, scribe=None):
-        """Run until so many more models are published and adopted; with a scribe, everybody learns something before each."""
-        for wanted in range(len(self.published) + 1, len(self.published) + count + 1):
-            running = [bank for bank in self.banks.values() if bank.running]
-            for bank in running if scribe else ():
-                bank.learn(scribe, 2, positive=True)
-            await self.run(partial(self._settled, wanted, running))
-
-    def _settled(self, wanted, running):
-        return len(self.published) >= wanted and all(bank.rested() for bank in running)
-
-    def faults(self):
-        return [(e.message.actor, e.message.action, e.message.accused) for e in self.opened(AUDIT) if e.message.outcome != "sent"]
 
 
 @pytest.fixture
@@ -363,6 +167,21 @@ async def test_a_forged_record_is_reported_and_the_round_goes_on(world):
     assert bank.store.next_offset(name, partition) == 2
 
 
+async def test_a_flood_of_bad_records_is_one_entry(world):
+    """Whoever floods the log does not make us flood the audit: one entry per kind and party in a turn."""
+    bank = world.banks["bank-a"]
+    await bank.participation.open()
+    forger = Courier(world.log, federation=FED, sender="bank-b", sign=lambda _signed: bytes(64))
+    forged = [
+        forger.prepare([SurvivorsAcked(head=FRAUD, group=0, epoch=1, round=n, institution="bank-b", survivors_digest=bytes(32))], 0)[0]
+        for n in range(50)
+    ]
+    await world.log.append(forged)
+    await bank.participation.step(0)
+
+    assert world.faults() == [("bank-a", "bad_signature", "bank-b")]
+
+
 async def test_a_model_that_cannot_be_found_is_not_contributed_to(world, scribe, monkeypatch):
     """Without the vector of the round's model there is no contribution, only a report; once it is found, all is well again."""
     monkeypatch.setattr(global_models, "_PATIENCE_MS", 1)
@@ -372,7 +191,7 @@ async def test_a_model_that_cannot_be_found_is_not_contributed_to(world, scribe,
     for number in (1, 2):
         for each in world.banks.values():
             each.learn(scribe, 5, positive=True)
-        await world.run(partial(world._settled, number, others))
+        await world.run(partial(world.settled, number, others))
     assert "bank-d" not in world.published[1].contributors
     assert ("bank-d", "model_unavailable", "bank-d") in world.faults()
     del models.get
