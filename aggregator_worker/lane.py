@@ -16,22 +16,21 @@ import structlog
 from aggregator_worker import rereading
 from aggregator_worker.measures import Measures
 from aggregator_worker.office import Office
+from aggregator_worker.past import Past, find_past
 from federation.errors import OwnFault, PeerFault
 from federation.ids import RoundId
 from federation.messages import (
     ChunkRefused,
     ChunkSummed,
-    EpochAnnounced,
     ModelChunk,
     ModelPublished,
     PartyRole,
-    RoundOpened,
     SumRequested,
     SumTerm,
 )
 from federation.rounds import effects as fx
 from federation.rounds.coordinator import initial, step
-from federation.rounds.coordinator_state import CoordinatorSettings
+from federation.rounds.coordinator_state import CoordinatorSettings, CoordinatorState
 from federation.secagg import ring
 from streams.model_chunks import ModelJoiner, cut
 from streams.ports import Record
@@ -157,33 +156,28 @@ class LaneShell:
     async def _rebuild(self) -> None:
         if self._rebuilt or self._closed:
             return
-        log, topic = self._office.log, ROUNDS.full_name()
+        log = self._office.log
         async with asyncio.timeout(RECOVERY_S):
-            end = await rereading.end_of(log, topic, self._partition)
-            start = await self._beginning(end)
-            count = 0
-            async for batch in rereading.read_range(log, topic, self._partition, start, end):
-                events = [event for record in batch if (event := await self._received(record)) is not None]
-                self._state = await asyncio.to_thread(_folded, self._state, events)
-                count += len(batch)
+            end = await rereading.end_of(log, ROUNDS.full_name(), self._partition)
+            past = await find_past(log, self._partition, end, self._received, self._settings.party)
+            self._state, count = await self._folded(past, end)
+            if past.last_round >= self._state.transcript.round_next:
+                # The end of the log is about rounds that this part of it does not explain: then all of it must.
+                self._state, count = await self._folded(Past(), end)
         self._next_offset = end
         self._rebuilt = True
         known = self._state.transcript
         _log.info("lane rebuilt", head=self._settings.lane.head.value, records=count, model=known.model_version, round=known.round_next)
         await self._advance(fx.Tick(self._office.clock.now_ms()))
 
-    async def _beginning(self, end: int) -> int:
-        """Where the epoch of the newest round was announced; the log's start if it shows no round."""
-        epoch: int | None = None
-        async for window in rereading.windows_backwards(self._office.log, ROUNDS.full_name(), self._partition, end):
-            for record in reversed(window):
-                event = await self._received(record)
-                message = event.message if event is not None and event.sender == self._settings.party else None
-                if isinstance(message, RoundOpened) and epoch is None:
-                    epoch = message.epoch
-                if isinstance(message, EpochAnnounced) and message.epoch == epoch:
-                    return record.offset
-        return 0
+    async def _folded(self, past: Past, end: int) -> tuple[CoordinatorState, int]:
+        """What the log established; effects are of the past and not performed. The state, and how many records it rests on."""
+        state, count = self._state, 0
+        async for batch in rereading.read_range(self._office.log, ROUNDS.full_name(), self._partition, past.begin, end):
+            received = [(record.offset, event) for record in batch if (event := await self._received(record)) is not None]
+            state = await asyncio.to_thread(_fold, state, [event for offset, event in received if past.counts(offset, event)])
+            count += len(batch)
+        return state, count
 
     async def _read(self, record: Record) -> None:
         event = await self._received(record)
@@ -284,8 +278,7 @@ class LaneShell:
             self._on_failure(failure)
 
 
-def _folded(state: Any, events: Sequence[fx.Event]) -> Any:
-    """What the log established; effects are of the past."""
+def _fold(state: CoordinatorState, events: Sequence[fx.Event]) -> CoordinatorState:
     for event in events:
         state, _ = step(state, event)
     return state

@@ -182,7 +182,7 @@ def _decide_opening(desk: _Desk) -> None:
     ):
         return
     due_ms = known.opened_at_ms + settings.period_ms
-    if not desk.due(due_ms):
+    if not desk.due(due_ms) or _opened_under_another_epoch(desk, epoch):
         return
     opened = m.RoundOpened(
         head=known.lane.head,
@@ -199,6 +199,12 @@ def _decide_opening(desk: _Desk) -> None:
         survivors_min=max(settings.survivors_min, epoch.threshold),
     )
     desk.propose(("RoundOpened", epoch.number, known.round_next), Publish(opened))
+
+
+def _opened_under_another_epoch(desk: _Desk, epoch: Epoch) -> bool:
+    """Whether the next round's opening is on its way, for the epoch before: a second one would be refused as a second decision."""
+    openings = [key for key in desk.proposed if key[0] == "RoundOpened" and key[2] == desk.state.transcript.round_next]
+    return any(key[1] != epoch.number and not desk.free(key) for key in openings)
 
 
 def _decide_round(desk: _Desk, epoch: Epoch, current: Round) -> None:
