@@ -32,15 +32,20 @@ async def end_of(log: Log, topic: str, partition: int) -> int:
     return (await ends_of(log, [(topic, partition)]))[topic, partition]
 
 
-async def read_range(log: Log, topic: str, partition: int, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
-    """Batches of the records with start <= offset < end, in order; what retention took is skipped."""
+async def read_range(
+    log: Log, topic: str, partition: int, start: int, end: int, *, wait_ms: int = WAIT_MS
+) -> AsyncIterator[Sequence[Record]]:
+    """Batches of the records with start <= offset < end, in order; what retention took is skipped.
+
+    `wait_ms`: how long a healthy broker may take for a record that it has.
+    """
     if start >= end:
         return
     reader = await log.reader([Position(topic, partition, start)])
     position, silent = start, 0
     try:
         while position < end:
-            records = await reader.poll(BATCH, WAIT_MS)
+            records = await reader.poll(BATCH, wait_ms)
             if records:
                 position, silent = records[-1].offset + 1, 0
                 yield [record for record in records if record.offset < end]
@@ -53,12 +58,16 @@ async def read_range(log: Log, topic: str, partition: int, start: int, end: int)
         await reader.close()
 
 
-async def windows_backwards(log: Log, topic: str, partition: int, end: int) -> AsyncIterator[Sequence[Record]]:
+async def windows_backwards(log: Log, topic: str, partition: int, end: int, *, wait_ms: int = WAIT_MS) -> AsyncIterator[Sequence[Record]]:
     """All records with offset < end: the newest window first, each window in order, until nothing older is left."""
     size = WINDOW
     while end > 0:
         start = max(0, end - size)
-        window = [record for batch in [batch async for batch in read_range(log, topic, partition, start, end)] for record in batch]
+        window = [
+            record
+            for batch in [batch async for batch in read_range(log, topic, partition, start, end, wait_ms=wait_ms)]
+            for record in batch
+        ]
         if not window:
             return
         yield window

@@ -16,6 +16,7 @@ from aggregator_worker.chunk_owner import ChunkOwner
 from aggregator_worker.lane import LaneShell
 from aggregator_worker.office import Office, SystemClock
 from aggregator_worker.parties import Parties as KnownParties
+from aggregator_worker.past import find_past
 from federation import messages as m
 from federation.ids import Lane, digest_of
 from federation.merge import next_model
@@ -197,6 +198,8 @@ async def test_a_rebuild_begins_with_the_epoch_in_use(stand: Stand):
     rebuilt = stand.lane._state.transcript
     assert rebuilt.model_version >= known.model_version
     assert rebuilt.epoch_last >= known.epoch_last
+    end = stand.ends()[ROUNDS.full_name(), lane_partition(HEAD)]
+    assert (await find_past(stand.log, lane_partition(HEAD), end, stand.lane._received, AGGREGATOR)).begin > 0
     await stand.cast.play(rounds_done(24))
 
     stand.check()
@@ -231,7 +234,7 @@ async def test_two_aggregators_do_not_fork(stand: Stand):
 
 async def test_a_chunk_that_is_not_what_was_promised_costs_one_round(stand: Stand):
     """A member whose body in the log has another digest than its update says: the round is abandoned at once, and names it."""
-    stand.settings = replace(stand.settings, renewal_wait_ms=1)
+    stand.settings = replace(stand.settings, renewal_wait_ms=1, masked_wait_ms=500, unmask_wait_ms=500)
     await stand.start()
     real = stand.cast._send
 
@@ -271,7 +274,6 @@ async def test_strangers_and_forgers_are_refused_by_name(stand: Stand):
     await stand.log.append([foreign.courier(stand.log, "z").prepare([keys], 0)[0]])
     await stand.log.append([ours.prepare([summed], 0)[0]])
     await stand.log.append([Outgoing(ROUNDS.full_name(), lane, None, b"noise")])
-    stand.cast.heard += []
     found = {("unknown_sender", "z"), ("wrong_role", "a"), ("malformed", "")}
     for _ in range(200):
         if stand.faults() >= found:
