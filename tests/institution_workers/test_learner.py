@@ -104,11 +104,12 @@ def test_an_old_duplicate_that_still_waits_is_noticed(store, studying, scribe, m
 
 def test_what_fell_out_of_the_window_is_learned_as_new(store, studying, scribe, monkeypatch):
     """An id older than the window is not known any more, though its label's is: the limit is stated, and it stops nobody."""
-    monkeypatch.setattr(recall, "SEEN_MAX", 2)
+    monkeypatch.setattr(recall, "SEEN_MAX", 4)
     study = studying(store)
-    for outcome in ("o1", "o2"):
-        study.turn([scribe.payment("p1")])
-        study.turn([scribe.outcome(outcome, "p1")])
+    study.turn([scribe.payment("p1"), scribe.payment("q1"), scribe.payment("q2")])
+    study.turn([scribe.outcome("o1", "p1")])
+    study.turn([scribe.payment("p1")])
+    study.turn([scribe.outcome("o2", "p1")])
 
     assert study.pupils[FRAUD].learned == 2
 
