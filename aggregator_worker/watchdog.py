@@ -14,7 +14,8 @@ Partition = tuple[str, int]
 @dataclass
 class _Seen:
     reference: int  # Where it stood when last seen to move: the offset after the last record handled, or else the end.
-    since_s: float
+    since_s: float  # When it was first found standing there as it does.
+    behind: bool  # With records waiting.
 
 
 class Watchdog:
@@ -34,8 +35,8 @@ class Watchdog:
         for partition, end in ends.items():
             seen = self._seen.get(partition)
             reference = handled.get(partition, end if seen is None else seen.reference)
-            if seen is None or reference != seen.reference or end <= reference:
-                self._seen[partition] = _Seen(reference, now_s)
+            if seen is None or reference != seen.reference or not seen.behind:
+                self._seen[partition] = _Seen(reference, now_s, behind=end > reference)
             elif now_s - seen.since_s > self._patience_s:
                 stuck.append(partition)
         return tuple(stuck)
