@@ -1,0 +1,208 @@
+"""The audit writer: reads audit.v1, checks every signature, and writes rows; its position follows its rows.
+
+Run as the audit process (`run`), one per federation; started by the CLI and the demo.
+Never skips a record: after a crash anywhere it reads again from the saved position, and a row written twice is one row."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from audit.desk import open_desk
+from audit.entries import ENTRY_COLUMNS, REFUSED_COLUMNS, Entry, Refused, sorted_record
+from audit.queries import answer
+from audit.warehouse import Warehouse, WarehouseError, embedded_directory
+from federation import messages as m
+from federation.errors import PeerFault
+from streams.codec import DecodeError, decode
+from streams.kafka import KafkaLog
+from streams.ports import Log, LogReader, LogUnavailable, Position, Record
+from streams.settings import AuditProcess, read_private_file
+from streams.signed import Opened, open_record
+from streams.topology import AUDIT, PARTIES
+
+_LOOK_MS: Final = 200  # How long a stop may go unnoticed.
+_PARTIES_AT_ONCE: Final = 500
+_OWN_WAIT_S: Final = 3.0  # Somebody who asks while no writer runs owns the directory for a moment.
+_PAUSE_FIRST_S: Final = 0.5
+_PAUSE_MAX_S: Final = 10.0
+# Newer keys of a sender we know show as a bad signature.
+_MAY_BE_NEWS: Final = frozenset({"unknown_sender", "bad_signature"})
+
+_log = structlog.get_logger(__name__)
+
+
+class Parties(Protocol):
+    """Who is certified; grows as parties.v1 is read."""
+
+    def admit(self, certified: m.PartyCertified) -> None:
+        """Take a certificate; PeerFault if the pinned CA does not vouch for it."""
+        ...
+
+    def verify(self, sender: str, signed_bytes: bytes, signature: bytes) -> None:
+        """PeerFault unless `sender` is certified and signed these bytes."""
+        ...
+
+
+class Writer:
+    """Moves records from the audit topic into the warehouse."""
+
+    def __init__(
+        self, log: Log, warehouse: Warehouse, parties: Parties, *, federation: str, batch_records: int = 500, flush_ms: int = 500
+    ) -> None:
+        self._log = log
+        self._warehouse = warehouse
+        self._parties = parties
+        self._federation = federation
+        self._batch_records = batch_records
+        self._flush_s = flush_ms / 1000
+        self.written = 0
+        """Entries written by this process, those written again after a crash included."""
+        self.refused: Counter[str] = Counter()
+        """Reason -> records refused by this process."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write until `stop`; what was read by then is written. A log or warehouse that is away is waited for.
+
+        LogRefused: the topic does not exist, or lost records that were read before.
+        """
+        pause_s = _PAUSE_FIRST_S
+        while not stop.is_set():
+            before = self.written
+            try:
+                await self._follow(stop)
+            except (LogUnavailable, WarehouseError) as error:
+                pause_s = _PAUSE_FIRST_S if self.written > before else min(2 * pause_s, _PAUSE_MAX_S)
+                _log.warning("the audit waits", error=str(error), pause_s=pause_s)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), pause_s)
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        """From the saved positions on; whatever fails, nothing is lost by starting here again."""
+        async with contextlib.AsyncExitStack() as stack:
+            parties = await self._log.reader([Position(PARTIES.full_name(), 0, 0)])
+            stack.push_async_callback(parties.close)
+            reader = await self._log.reader(await self._positions())
+            stack.push_async_callback(reader.close)
+            certificates = _Certificates(parties, self._parties)
+            while not stop.is_set():
+                if records := await self._batch(reader, stop):
+                    await self._write(records, certificates)
+
+    async def _positions(self) -> list[Position]:
+        saved = await self._warehouse.rows(
+            "SELECT log_partition, max(next_offset) AS next_offset FROM positions WHERE topic = {topic:String} GROUP BY log_partition",
+            {"topic": AUDIT.full_name()},
+        )
+        offsets = {int(row["log_partition"]): int(row["next_offset"]) for row in saved}
+        return [Position(AUDIT.full_name(), partition, offsets.get(partition, 0)) for partition in range(AUDIT.partitions)]
+
+    async def _batch(self, reader: LogReader, stop: asyncio.Event) -> list[Record]:
+        """Records until there are enough of them, or the first has waited long enough, or a stop; none after a short while."""
+        batch = list(await reader.poll(self._batch_records, _LOOK_MS))
+        flush_at = time.monotonic() + self._flush_s
+        while batch and len(batch) < self._batch_records and not stop.is_set():
+            left_ms = int((flush_at - time.monotonic()) * 1000)
+            if left_ms <= 0:
+                break
+            batch += await reader.poll(self._batch_records - len(batch), min(left_ms, _LOOK_MS))
+        return batch
+
+    async def _write(self, records: Sequence[Record], certificates: _Certificates) -> None:
+        taken = await self._sorted(records, certificates)
+        entries = [one.row for one in taken if isinstance(one, Entry)]
+        refused = [one for one in taken if isinstance(one, Refused)]
+        positions = {(record.topic, record.partition): record.offset + 1 for record in records}
+        await self._warehouse.insert("entries", ENTRY_COLUMNS, entries)
+        await self._warehouse.insert("refused", REFUSED_COLUMNS, [one.row for one in refused])
+        # Last: a crash before this line reads the records again, and their rows replace themselves.
+        await self._warehouse.insert("positions", ("topic", "log_partition", "next_offset"), [(*key, at) for key, at in positions.items()])
+        self.written += len(entries)
+        for one in refused:
+            self.refused[one.reason] += 1
+            _log.warning("audit record refused", **dict(zip(REFUSED_COLUMNS[1:-1], one.row[1:-1], strict=True)))
+
+    async def _sorted(self, records: Sequence[Record], certificates: _Certificates) -> list[Entry | Refused]:
+        taken = [sorted_record(record, self._open) for record in records]
+        doubtful = [index for index, one in enumerate(taken) if isinstance(one, Refused) and one.reason in _MAY_BE_NEWS]
+        if doubtful:
+            # A certificate is in the log before what its owner says, so one look suffices for the whole batch.
+            await certificates.catch_up()
+            for index in doubtful:
+                taken[index] = sorted_record(records[index], self._open)
+        return taken
+
+    def _open(self, value: bytes) -> Opened:
+        return open_record(value, topic=AUDIT, federation=self._federation, verify=self._parties.verify)
+
+
+class _Certificates:
+    """Feeds parties.v1 to the registry."""
+
+    def __init__(self, reader: LogReader, parties: Parties) -> None:
+        self._reader = reader
+        self._parties = parties
+        self._next_offset = 0
+
+    async def catch_up(self) -> None:
+        """Admit every certificate that the log holds now; what is none is logged and passed over."""
+        end = (await self._reader.end_offsets())[PARTIES.full_name(), 0]
+        while self._next_offset < end:
+            for record in await self._reader.poll(_PARTIES_AT_ONCE, _LOOK_MS):
+                self._next_offset = record.offset + 1
+                try:
+                    certified = decode(record.value or b"", PARTIES.carries, PARTIES.bytes_max)
+                    if isinstance(certified, m.PartyCertified):
+                        self._parties.admit(certified)
+                except (DecodeError, PeerFault) as error:
+                    _log.warning("certificate passed over", offset=record.offset, error=str(error))
+
+
+async def run(settings: AuditProcess, parties: Parties) -> None:
+    """The audit process, until SIGTERM or SIGINT; `parties` is an empty registry with the federation's CA pinned.
+
+    WarehouseError: ClickHouse cannot be used, or the embedded directory is in use. LogUnavailable, LogRefused: the
+    federation's Kafka does not answer or lacks the topic. SettingsError: the password file.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await serve(settings, parties, KafkaLog(settings.federation.bootstrap, client_id="riverbank-audit"), stop)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def serve(settings: AuditProcess, parties: Parties, log: Log, stop: asyncio.Event) -> None:
+    """Write and answer until `stop`; closes `log`. Errors as `run`."""
+    audit = settings.audit
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(log.close)
+        warehouse = await Warehouse.open(audit.dsn, password_in(audit.password_file), wait_s=_OWN_WAIT_S)
+        stack.push_async_callback(warehouse.close)
+        await (await log.reader([Position(AUDIT.full_name(), 0, 0)])).close()  # A wrong address is said now, not waited for.
+        directory = embedded_directory(audit.dsn)
+        if directory is not None:
+            await stack.enter_async_context(open_desk(directory, partial(answer, warehouse)))
+        writer = Writer(
+            log, warehouse, parties, federation=settings.federation.name, batch_records=audit.batch_records, flush_ms=audit.flush_ms
+        )
+        _log.info("audit writer ready", dsn=audit.dsn)
+        await writer.run(stop)
+        _log.info("audit writer stopped", written=writer.written, refused=writer.refused.total())
+
+
+def password_in(path: Path | None) -> str:
+    """The password in a file that only its owner can read, without the line's end; empty without a file."""
+    return "" if path is None else read_private_file(path).decode().rstrip("\r\n")
