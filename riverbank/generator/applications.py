@@ -22,25 +22,25 @@ OUTCOME_DAYS: Final = (30, 60)
 DRIFT_DAY: Final = 120
 """From this day on money is short: more loans fail everywhere, and those of heavy borrowers and new businesses most."""
 
-BASE: Final = -3.1  # Log-odds of default with no point for or against.
+BASE: Final = -3.55  # Log-odds of default with no point for or against.
 STEPS: Final = {
-    "instalment_ratio": ((0.15, 0.6), (0.25, 0.7), (0.4, 0.8)),
-    "utilisation_1": ((0.5, 0.6), (0.9, 0.9)),
+    "instalment_ratio": ((0.1, 0.6), (0.2, 0.7), (0.3, 0.8)),
+    "utilisation_1": ((0.4, 0.6), (0.95, 0.9)),
     "payment_status_1": ((1, 1.1), (2, 0.9)),
-    "income_monthly": ((1800, -0.5), (4000, -0.5)),
-    "balance_mean": ((1000, -0.4), (5000, -0.6)),
-    "age": ((25, -0.5), (60, -0.3)),
+    "income_monthly": ((20e3, -0.5), (40e3, -0.5)),
+    "balance_mean": ((10e3, -0.4), (50e3, -0.6)),
+    "transactions_monthly": ((4, -0.3),),
     "term_months": ((48, 0.4),),
-    "amount": ((30_000, 0.3),),
+    "amount": ((250e3, 0.3),),
 }
 """The hidden scorecard: each threshold reached adds its points of log-odds."""
 CHOICES: Final = {
-    "purpose": {"car": 0.0, "home": -0.4, "education": 0.2, "business": 0.3, "travel": 0.4, "debt": 0.8},
+    "purpose": {"household": 0.0, "insurance": -0.3, "leasing": 0.3, "loan": 0.7},
     "business_age": {"existing": -0.1, "new": 0.6},
     "revolving": {"no": 0.0, "yes": 0.3},
 }
 DRIFT_BASE: Final = 0.4
-DRIFT_STEPS: Final = {"utilisation_1": ((0.5, 0.6), (0.9, 0.6))}
+DRIFT_STEPS: Final = {"utilisation_1": ((0.4, 0.6), (0.95, 0.6))}
 DRIFT_CHOICES: Final = {"business_age": {"new": 0.7}}
 
 _PURPOSES: Final = tuple(CHOICES["purpose"])
@@ -93,10 +93,11 @@ def _labelled(world: World) -> Iterator[tuple[Arrival, OutcomeObserved]]:
 
 
 def _applicant(institution: int, chances: list[float]) -> tuple[dict[str, float], dict[str, str]]:
-    """Features from uniform chances; small institutions lend more to businesses, large ones to richer people."""
-    purpose = _PURPOSES[int((chances[0] * 0.75 + 0.25 * ((institution * 0.4 + chances[1]) % 1.0)) * len(_PURPOSES))]
-    income = round(900 + 2400 * (-math.log(1 - chances[2])) * (1.2 - 0.08 * min(institution, 5)), 2)
-    amount = round(1000 + 60_000 * chances[3] ** 3, -2)
+    """Features from uniform chances; small institutions have poorer customers, and each prefers purposes of its own."""
+    preferred = (institution * 0.4 + chances[1]) % 1.0
+    purpose = _PURPOSES[int((0.75 * chances[0] + 0.25 * preferred) * len(_PURPOSES))]
+    income = round(8e3 + 18e3 * -math.log(1 - chances[2]) * (1.2 - 0.08 * min(institution, 5)), 2)
+    amount = round(10e3 + 400e3 * chances[3] ** 3, -2)
     term = (12, 24, 36, 48, 60, 84)[int(chances[4] * 6)]
     late = chances[7]
     numbers = {
@@ -104,13 +105,13 @@ def _applicant(institution: int, chances: list[float]) -> tuple[dict[str, float]
         "term_months": float(term),
         "income_monthly": income,
         "instalment_ratio": round(amount / term * 1.08 / income, 4),
-        "age": float(int(19 + 56 * chances[5])),
         "utilisation_1": round(chances[6] ** 1.5 * 1.1, 4),
         "payment_status_1": float(0 if late < 0.8 else 1 if late < 0.92 else 2),
     }
     if chances[8] > 0.1:  # One in ten has no account here yet.
-        numbers["balance_mean"] = round(9000 * ((chances[8] - 0.1) / 0.9) ** 2, 2)
+        numbers["balance_mean"] = round(90e3 * ((chances[8] - 0.1) / 0.9) ** 2, 2)
+        numbers["transactions_monthly"] = round(1 + 11 * chances[5], 2)
     categories = {"purpose": purpose, "revolving": "yes" if chances[9] < 0.3 else "no"}
-    if purpose == "business":
+    if purpose == "leasing":  # Businesses lease.
         categories["business_age"] = "new" if chances[1] < 0.4 else "existing"
     return numbers, categories
