@@ -5,6 +5,7 @@ Never used outside tests: a recorded seed is no secret."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from federation.messages import RoundParameters
+from federation.secagg.paillier import KeyShare, PublicKey
+from federation.secagg.paillier_dealer import deal_from
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "secagg"
 
@@ -38,6 +41,19 @@ def entropy_of() -> Callable[[int | str], Callable[[int], bytes]]:
 @pytest.fixture(scope="session")
 def vectors_in() -> Callable[[str], Any]:
     return lambda name: json.loads((VECTORS / f"{name}.json").read_text())
+
+
+@functools.cache
+def dealt(bits: int, threshold: int, members: int) -> tuple[PublicKey, tuple[KeyShare, ...]]:
+    """A threshold Paillier key from the published test primes."""
+    primes = json.loads((VECTORS / "paillier_primes.json").read_text())["primes"][str(bits)]
+    first, second = (int(prime, 16) for prime in primes)
+    return deal_from(first, second, threshold=threshold, members=members, entropy=seeded(f"dealer/{bits}"))
+
+
+@pytest.fixture(scope="session")
+def paillier_key() -> Callable[[int, int, int], tuple[PublicKey, tuple[KeyShare, ...]]]:
+    return dealt
 
 
 @pytest.fixture(scope="session")
