@@ -77,23 +77,26 @@ class Catalogue:
 
     def scores(self, vector: Vector, held: Collection[str]) -> Vector:
         """Log-odds of every product of the catalogue, float64[products], held ones included."""
+        return self._scored(vector, self._rows(held))
+
+    def _scored(self, vector: Vector, rows: list[int]) -> Vector:
         table = vector[1:].reshape(-1, len(self.products))
-        scores: Vector = table[self._rows(held)].sum(axis=0) + (vector[0] + self.layout.prior)
+        scores: Vector = table[rows].sum(axis=0) + (vector[0] + self.layout.prior)
         return scores
 
     def rank(self, vector: Vector, held: Collection[str], dismissed: Collection[str] = (), most: int = 3) -> tuple[Offer, ...]:
         """The `most` likeliest products neither held nor dismissed, likeliest first, equal ones in the catalogue's order."""
-        scores = self.scores(vector, held)
-        excluded = [self._number(product) for product in (*held, *dismissed)]
-        scores[excluded] = -np.inf
-        order = np.argsort(-scores, kind="stable")[: min(most, len(self.products) - len(set(excluded)))]
-        return tuple(
-            Offer(self.products[number], probability_of(float(scores[number])), self._reasons(vector, held, self.products[number].id))
-            for number in order.tolist()
-        )
+        rows = self._rows(held)
+        scores = self._scored(vector, rows)
+        excluded = {self._number(product) for product in (*held, *dismissed)}
+        scores[list(excluded)] = -np.inf
+        order = np.argsort(-scores, kind="stable")[: min(most, len(self.products) - len(excluded))]
+        return tuple(self._offer(vector, rows, number, float(scores[number])) for number in order.tolist())
 
-    def _reasons(self, vector: Vector, held: Collection[str], product: str) -> tuple[Reason, ...]:
-        return reasons_of(self.layout, [(index, float(vector[index])) for index in self.encode(held, product)], most=5)
+    def _offer(self, vector: Vector, rows: list[int], number: int, score: float) -> Offer:
+        active = [1 + number + row * len(self.products) for row in rows]
+        reasons = reasons_of(self.layout, zip(active, vector[active].tolist(), strict=True), most=5)
+        return Offer(self.products[number], probability_of(score), reasons)
 
     def place_of(self, vector: Vector, held: Collection[str], product: str) -> float:
         """Expected place (1 is first) of `product` among the products not held, ties at random; for hit-rate@k."""
