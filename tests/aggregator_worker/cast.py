@@ -94,6 +94,7 @@ class Cast:
         self.aside = aside
         self.contribute: Callable[[str, PrepareContribution], RingVector | None] = contribution_of
         self.heard: list[Received] = []
+        self.heard_at_ms: list[int] = []  # The broker's stamps.
         self.reports: list[tuple[str, Report]] = []
         self.contributions: dict[tuple[str, RoundId], RingVector] = {}
         self.parameters: m.RoundParameters | None = None
@@ -148,6 +149,7 @@ class Cast:
                     )
                     received = Received(opened.sender, opened.message, opened.digest)
                     self.heard.append(received)
+                    self.heard_at_ms.append(record.timestamp_ms)
                     begun = time.perf_counter()
                     outgoing = [each for name in self.states for each in self._hear(name, received)]
                     self.aside(time.perf_counter() - begun)
