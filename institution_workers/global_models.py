@@ -5,6 +5,8 @@ Never believes a vector: it is the model only if its digest is the one in the ro
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,64 +33,69 @@ class Found:
     next_offset: int
 
 
+@dataclass
+class _Shelf:
+    """One head's models. Each head has its own reader: looking for one head's model must not pile up the others'."""
+
+    reader: LogReader
+    joiner: ModelJoiner = field(default_factory=ModelJoiner)
+    found: dict[bytes, Found] = field(default_factory=dict)
+    unread: deque[Record] = field(default_factory=deque)
+    missed: bytes = b""  # The digest last waited for in vain.
+
+
 class GlobalModels:
     """The newest global vectors of some heads, by digest."""
 
     def __init__(self, log: Log, parties: Parties) -> None:
         self._log = log
         self._parties = parties
-        self._reader: LogReader | None = None
-        self._joiners: dict[HeadName, ModelJoiner] = {}
-        self._found: dict[HeadName, dict[bytes, Found]] = {}
-        self._given_up: dict[HeadName, bytes] = {}
+        self._shelves: dict[HeadName, _Shelf] = {}
 
     async def open(self, starts: Mapping[HeadName, int]) -> None:
         """Read on from these offsets, the ones after the models rested on."""
         await self.close()
-        self._joiners = {head: ModelJoiner() for head in starts}
-        self._found = {head: {} for head in starts}
-        self._given_up = {}
-        positions = [Position(MODELS.full_name(), lane_partition(head), offset) for head, offset in starts.items()]
-        self._reader = await self._log.reader(positions)
+        for head, offset in starts.items():
+            self._shelves[head] = _Shelf(await self._log.reader([Position(MODELS.full_name(), lane_partition(head), offset)]))
 
     def get(self, head: HeadName, digest: bytes) -> Found | None:
         """The vector of this digest, if it has been read."""
-        return self._found[head].get(digest)
+        return self._shelves[head].found.get(digest)
 
     async def obtain(self, wanted: Iterable[tuple[HeadName, bytes]]) -> None:
-        """Read until these, at most one per head, are at hand, or the topic has been silent without them for a while."""
-        missing = {head: digest for head, digest in wanted if self.get(head, digest) is None}
-        while missing and self._reader is not None:
-            # Once waited for in vain, a vector is only glanced for: the rounds' log does not stand still for it.
-            patient = any(self._given_up.get(head) != digest for head, digest in missing.items())
-            records = await self._reader.poll(_BATCH, _PATIENCE_MS if patient else 0)
-            for record in records:
-                await self._take(record)
-            missing = {head: digest for head, digest in missing.items() if self.get(head, digest) is None}
-            if not records:
-                self._given_up.update(missing)
-                return
+        """Read until these are at hand, or their partitions have been silent without them for a while."""
+        for head, digest in wanted:
+            shelf = self._shelves[head]
+            # Not a record further than needed: in a long backlog the vectors after it would push it off the shelf.
+            while self.get(head, digest) is None and await self._refill(shelf, digest):
+                await self._take(head, shelf, shelf.unread.popleft())
 
-    async def _take(self, record: Record) -> None:
+    async def _refill(self, shelf: _Shelf, digest: bytes) -> bool:
+        """Whether there is anything to read. What was once waited for in vain is only glanced for: the rounds go on."""
+        if not shelf.unread:
+            shelf.unread.extend(await shelf.reader.poll(_BATCH, 0 if shelf.missed == digest else _PATIENCE_MS))
+        if not shelf.unread:
+            shelf.missed = digest
+        return bool(shelf.unread)
+
+    async def _take(self, head: HeadName, shelf: _Shelf, record: Record) -> None:
         opened = await self._parties.open(record, MODELS)
         aggregator = self._parties.aggregator()
-        if not isinstance(opened, Opened) or not isinstance(opened.message, ModelChunk) or aggregator is None:
+        if not isinstance(opened, Opened) or aggregator is None or opened.sender != aggregator.party:
             return
         piece = opened.message
-        if opened.sender != aggregator.party or piece.head not in self._joiners or lane_partition(piece.head) != record.partition:
+        if not isinstance(piece, ModelChunk) or piece.head is not head:
             return
         try:
-            vector = self._joiners[piece.head].add(piece, sender=opened.sender)
+            vector = shelf.joiner.add(piece, sender=opened.sender)
         except PeerFault:
             return  # Whatever it was meant to be, no round's digest names it.
         if vector is not None:
-            found = self._found[piece.head]
-            found[piece.model_digest] = Found(vector, record.offset + 1)
-            while len(found) > KEPT:
-                del found[next(iter(found))]
+            shelf.found[piece.model_digest] = Found(vector, record.offset + 1)
+            while len(shelf.found) > KEPT:
+                del shelf.found[next(iter(shelf.found))]
 
     async def close(self) -> None:
         """Stop reading."""
-        if self._reader is not None:
-            reader, self._reader = self._reader, None
-            await reader.close()
+        shelves, self._shelves = self._shelves, {}
+        await asyncio.gather(*(shelf.reader.close() for shelf in shelves.values()))

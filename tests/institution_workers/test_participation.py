@@ -11,7 +11,7 @@ from federation.errors import OwnFault
 from federation.messages import AuditEntry, MaskedChunk, ServingModel, SharesRevealed, SurvivorsAcked
 from federation.secagg.keys import sign
 from federation.secagg.sealing import SEAL_OVERHEAD_BYTES
-from institution_workers import global_models
+from institution_workers import global_models, participation
 from institution_workers.participation import Member
 from streams.codec import decode
 from streams.courier import Courier
@@ -127,6 +127,20 @@ async def test_a_bank_that_was_away_rests_on_the_newest_model(world, scribe):
     assert "bank-d" in world.published[-1].contributors
     spoken = [e for e in world.opened(ROUNDS, lane_partition(FRAUD))[before:] if e.sender == "bank-d"]
     assert all(each.message.round > world.published[2].round for each in spoken)
+    assert world.faults() == []
+
+
+async def test_a_long_absence_is_made_up_for_without_waiting(world, scribe, monkeypatch):
+    """Every model that the log names on the way is found in the order of the log, though many newer ones lie behind it."""
+    bank = world.banks["bank-d"]
+    await world.rounds(1, scribe)
+    bank.stop()
+    await world.rounds(8, scribe)
+    monkeypatch.setattr(participation, "_BATCH", 25)
+    bank.start()
+    await world.run(bank.rested)
+
+    assert bank.participation._models._shelves[FRAUD].missed == b""
     assert world.faults() == []
 
 
@@ -270,4 +284,4 @@ async def test_models_of_strangers_are_not_believed(world, scribe):
     await courier.send(courier.prepare(cut(FRAUD, 99, forged), 0))
     await bank.participation._models.obtain([(FRAUD, bytes(32))])
 
-    assert not any(np.array_equal(found.vector, forged) for found in bank.participation._models._found[FRAUD].values())
+    assert not any(np.array_equal(found.vector, forged) for found in bank.participation._models._shelves[FRAUD].found.values())
