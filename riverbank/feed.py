@@ -73,12 +73,6 @@ GENERATED_PACES: Final = {
     HeadName.PRODUCTS: Pace(records_per_s=200),
 }
 """A simulated day of payments takes about two seconds, a week's wait for its outcomes about seven at the beginning."""
-REPLAY_S: Final = 60.0
-
-
-def usual_paces(origin: Selection | World, duration_s: float = REPLAY_S) -> dict[HeadName, Pace]:
-    """Every head: data sets spread over `duration_s`, generated events at GENERATED_PACES."""
-    return {head: Pace(duration_s=duration_s) if isinstance(origin, Selection) else GENERATED_PACES[head] for head in HeadName}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +83,7 @@ class FeedSettings:
     progress_file: Path
     origin: Selection | World
     paces: Mapping[HeadName, Pace]
-    """Heads without a pace are not fed (usual_paces: all are)."""
+    """Heads without a pace are not fed."""
 
     @property
     def names(self) -> tuple[str, ...]:

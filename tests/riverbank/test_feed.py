@@ -19,7 +19,6 @@ from riverbank.datasets.selection import Selection
 from riverbank.embedded.kafka import EmbeddedKafka
 from riverbank.feed import (
     BATCH_MAX,
-    GENERATED_PACES,
     FeedSettings,
     HeadProgress,
     Pace,
@@ -29,7 +28,6 @@ from riverbank.feed import (
     read_progress,
     record_of,
     run,
-    usual_paces,
     write_progress,
 )
 from riverbank.generator.world import World
@@ -147,12 +145,6 @@ def test_what_is_no_pace_is_refused(text: str) -> None:
     """With a sentence."""
     with pytest.raises(OwnFault, match="pace"):
         Pace.parsed(text)
-
-
-def test_every_head_has_a_usual_pace(tmp_path: Path) -> None:
-    """Data sets are spread over a time; generated events have no end."""
-    assert usual_paces(World(seed=1)) == GENERATED_PACES
-    assert usual_paces(Selection(folder=tmp_path), 90) == dict.fromkeys(HeadName, Pace(duration_s=90))
 
 
 # --- playing -----------------------------------------------------------------------------------------------------------
