@@ -18,6 +18,10 @@ from riverbank.generator.world import Draw, World
 
 PER_DAY: Final = 60  # Per 1,000 customers paying by card; applicants come from twenty times as many people.
 PEOPLE_PER_CUSTOMER: Final = 20
+GROWTH_DAYS: Final = 120
+GROWTH_MOST: Final = 20.0
+"""After the drift, lending grows by its first volume every GROWTH_DAYS, up to GROWTH_MOST times: the calendar of a feed at a steady
+pace slows down, so that its years last for days of ours, while outcomes under way stay within what an institution remembers."""
 OUTCOME_DAYS: Final = (30, 60)
 DRIFT_DAY: Final = 120
 """From this day on money is short: more loans fail everywhere, and those of heavy borrowers and new businesses most."""
@@ -64,11 +68,16 @@ def log_odds(institution: int, numbers: dict[str, float], categories: dict[str, 
     return total + (DRIFT_BASE + points_of(numbers, categories, DRIFT_STEPS, DRIFT_CHOICES) if drifted else 0.0)
 
 
+def volume(day: int) -> float:
+    """Applications on this day, in multiples of the first days'."""
+    return min(1 + max(0, day - DRIFT_DAY) / GROWTH_DAYS, GROWTH_MOST)
+
+
 def _labelled(world: World) -> Iterator[tuple[Arrival, OutcomeObserved]]:
     rng = world.rng(Draw.APPLICATIONS)
     serials = itertools.count(1)
     for day in itertools.count():
-        count = int(rng.poisson(PER_DAY * world.customers / 1000))
+        count = int(rng.poisson(PER_DAY * volume(day) * world.customers / 1000))
         moments = np.sort(rng.uniform(8 * 3600, 18 * 3600, count)).tolist()
         people = rng.integers(0, world.customers * PEOPLE_PER_CUSTOMER, count).tolist()
         for at_s, person, chances in zip(moments, people, rng.random((count, 12)).tolist(), strict=True):

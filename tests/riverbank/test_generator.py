@@ -224,6 +224,15 @@ def test_every_outcome_of_a_loan_comes_after_one_to_two_months(applied: list[Arr
     assert np.mean(waits[True]) == pytest.approx(np.mean(waits[False]), abs=1)
 
 
+def test_lending_grows_after_the_drift_so_that_the_calendar_slows_down(applied: list[Arrival]) -> None:
+    """At a steady pace the years last; outcomes under way stay below the 200,000 that an institution remembers."""
+    days = Counter((arrival.at_ms - WORLD.start_ms) // DAY_MS for arrival in applied if isinstance(arrival.message, CreditApplication))
+
+    assert np.mean([days[day] for day in range(100)]) == pytest.approx(applications.PER_DAY, rel=0.05)
+    assert days[290] > 1.8 * applications.PER_DAY
+    assert applications.volume(10**6) * applications.PER_DAY * max(applications.OUTCOME_DAYS) < 200_000
+
+
 def test_the_hidden_scorecard_ranks_loans_and_is_shared(applied: list[Arrival]) -> None:
     """At every institution the third with most points fails far more often than the third with fewest."""
     labels = _labels(applied)
