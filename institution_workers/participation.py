@@ -277,6 +277,7 @@ class Participation:
         except OwnFault as fault:
             turn.faults.append(Report("not_prepared", self._member.party, str(fault), wanted.round_id))
             return
+        pupil.contributed = pupil.base + made.said  # What clipping cut off, the federation will not have: it stays ours.
         turn.pupils.add(head)
         if self._step(head, ContributionReady(wanted.round_id, made.values), turn):
             pupil.clipped += made.was_clipped

@@ -26,6 +26,7 @@ class Prepared:
     values: RingVector = field(repr=False)
     was_clipped: bool
     norm_before: float  # L2 norm of the weighted update, in model units: stays here.
+    said: Vector = field(repr=False)  # float64[dimension]: the update as it is in the sum, unweighted, before rounding and noise.
 
 
 def prepare(delta: Vector, examples: int, parameters: RoundParameters, *, honest_survivors: int, entropy: Entropy) -> Prepared:
@@ -44,4 +45,4 @@ def prepare(delta: Vector, examples: int, parameters: RoundParameters, *, honest
     sigma = noise_share_sigma(parameters.noise_sigma, honest_survivors)
     noise = discrete_gaussian(parameters.dimension + 1, sigma, entropy=entropy, allow_none=parameters.noise_sigma == 0)
     values = encode_contribution(within, weight, parameters, noise, entropy=entropy)
-    return Prepared(values, cut.was_clipped, cut.norm_before)
+    return Prepared(values, cut.was_clipped, cut.norm_before, within)

@@ -47,7 +47,7 @@ class Pupil:
     quality: Mapping[str, PrequentialAuc | PrequentialHitRate]  # By FEDERATED and LOCAL.
     basis: Basis = Basis()
     base: Vector = field(init=False, repr=False)  # What the federation has of us: the global model rested on, or a contribution.
-    contributed: Vector | None = field(default=None, repr=False)  # The federated model when the last contribution was made.
+    contributed: Vector | None = field(default=None, repr=False)  # Base and as much of our learning as the last contribution says.
     examples: int = 0  # Learned since the last contribution that was included, or since the start.
     contributed_to: tuple[int, int] = (0, 0)  # Epoch and round of that contribution.
     examples_contributed: int = 0  # Of these, in the last contribution.

@@ -101,7 +101,7 @@ class Bank:
 class World:
     """Banks, an aggregator made of the coordinator's core, one log, one clock."""
 
-    def __init__(self, folder, clock, encoders, banks=BANKS):
+    def __init__(self, folder, clock, encoders, banks=BANKS, clip_norm=10.0):
         self.folder, self.clock, self.encoders, self.numbers = folder, clock, encoders, itertools.count()
         self.log = MemoryLog(partitions_of(FEDERATION_TOPICS), now_ms=clock.now_ms)
         self.aggregator_keys = PartyKeys.from_entropy(_entropy("keys of the aggregator"))
@@ -111,7 +111,7 @@ class World:
         self.banks = {name: Bank(self, name) for name in banks}
         dimension = len(encoders.fraud.layout)
         parameters = RoundParameters(
-            dimension=dimension, layout_digest=encoders.fraud.layout.digest, clip_norm=10.0, scale=65536.0, noise_sigma=0.0,
+            dimension=dimension, layout_digest=encoders.fraud.layout.digest, clip_norm=clip_norm, scale=65536.0, noise_sigma=0.0,
             examples_max=100, chunk_length=50,
         )  # fmt: skip
         settings = coordinator.CoordinatorSettings(
