@@ -81,8 +81,10 @@ def configure_logging(level: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Reconnecting is a broker client's daily work, told by our own metrics; a client's chatter would drown our lines.
-    for library in ("aiokafka", "faust", "mode", "kafka"):
+    for library in ("faust", "mode", "kafka"):
         logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLevelName(level.upper())))
+    # Its errors too: while a broker is away there are seventy a second, and whatever matters it raises.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
