@@ -18,6 +18,7 @@ from aggregator_worker.office import Office, SystemClock
 from aggregator_worker.parties import Parties as KnownParties
 from aggregator_worker.past import find_past
 from federation import messages as m
+from federation.errors import Broken
 from federation.ids import Lane, digest_of
 from federation.merge import next_model
 from federation.rounds.coordinator_state import CoordinatorSettings
@@ -144,6 +145,15 @@ async def stand() -> AsyncIterator[Stand]:
     await made.kill()
 
 
+async def seen(stand: Stand, faults: set[tuple[str, str]]) -> None:
+    """Wait until these faults are audited."""
+    for _ in range(500):
+        if stand.faults() >= faults:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(stand.faults())
+
+
 def rounds_done(count: int):
     return lambda cast: len(cast.published) >= count
 
@@ -262,6 +272,47 @@ async def test_a_chunk_that_is_not_what_was_promised_costs_one_round(stand: Stan
     stand.check()
 
 
+async def test_who_is_not_a_survivor_is_taken_out_of_the_sum(stand: Stand):
+    """Chunks that came without their update in time were added already, and are subtracted again."""
+    stand.settings = replace(stand.settings, masked_wait_ms=300)
+    await stand.start()
+    real = stand.cast._send
+
+    async def without_update(outgoing: list[Outgoing]) -> None:
+        await real([record for record in outgoing if not is_update(record)])
+
+    def is_update(record: Outgoing) -> bool:
+        if record.topic != ROUNDS.full_name():
+            return False
+        message = open_record(record.value or b"", topic=ROUNDS, federation=FEDERATION, verify=stand.parties.registry.verify).message
+        return isinstance(message, m.MaskedUpdate) and message.institution == "d" and message.round == 2
+
+    stand.cast._send = without_update
+    await stand.cast.play(rounds_done(3))
+
+    assert stand.cast.published[1].contributors == tuple("abc")
+    stand.check()
+
+
+async def test_a_chunk_in_the_wrong_partition_is_refused(stand: Stand):
+    """Chunks are summed where their number belongs; elsewhere they would be added twice by two owners."""
+    await stand.start()
+    chunk = m.MaskedChunk(head=HEAD, group=0, epoch=1, round=1, institution="a", chunk=1, chunks=3, body=bytes(64))
+    record = stand.parties.courier(stand.log, "a").prepare([chunk], 0)[0]
+    await stand.log.append([replace(record, partition=(record.partition + 1) % CHUNKS.partitions)])
+    await seen(stand, {("wrong_partition", "a")})
+
+
+async def test_partner_partitions_must_come_together(stand: Stand):
+    """A lane without its sums, or chunks without their requests, is a fault of ours that stops the process."""
+    await stand.start()
+    assert stand._agents is not None
+    everything = [(topic.full_name(), number) for topic in READ for number in range(topic.partitions)]
+    for lacking in ((SUMS.full_name(), 1), (SUM_REQUESTS.full_name(), 2)):
+        with pytest.raises(Broken, match="assigned to different workers"):
+            await stand._agents.assigned(frozenset(everything) - {lacking})
+
+
 async def test_strangers_and_forgers_are_refused_by_name(stand: Stand):
     """Records that are not the federation's, or not their sender's, are audited and change nothing."""
     await stand.start()
@@ -274,13 +325,8 @@ async def test_strangers_and_forgers_are_refused_by_name(stand: Stand):
     await stand.log.append([foreign.courier(stand.log, "z").prepare([keys], 0)[0]])
     await stand.log.append([ours.prepare([summed], 0)[0]])
     await stand.log.append([Outgoing(ROUNDS.full_name(), lane, None, b"noise")])
-    found = {("unknown_sender", "z"), ("wrong_role", "a"), ("malformed", "")}
-    for _ in range(200):
-        if stand.faults() >= found:
-            break
-        await asyncio.sleep(0.01)
+    await seen(stand, {("unknown_sender", "z"), ("wrong_role", "a"), ("malformed", "")})
 
-    assert stand.faults() >= found
     assert stand.failures == []
 
 
@@ -292,9 +338,6 @@ async def test_a_new_institution_is_known_at_once(stand: Stand):
     await stand.log.append([Outgoing("parties.v1", 0, b"y", encode(certificate))])
     keys = m.EpochKeys(head=HEAD, group=0, epoch=7, institution="y", channel_key=bytes(32), round_keys=bytes(32))
     await stand.log.append([late.courier(stand.log, "y").prepare([keys], 0)[0]])
-    for _ in range(200):
-        if any(accused == "y" for _, accused in stand.faults()):
-            break
-        await asyncio.sleep(0.01)
+    await seen(stand, {("stale", "y")})
 
     assert {kind for kind, accused in stand.faults() if accused == "y"} == {"stale"}

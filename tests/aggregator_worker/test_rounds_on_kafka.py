@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -75,8 +76,9 @@ async def test_sigkill_loses_at_most_one_round(troupe: Troupe, kind: type[m.Mess
     await troupe.check()
 
 
-async def test_two_workers_share_and_one_takes_over(troupe: Troupe):
-    """Two workers of one group: rounds go on exactly while both live, when one is killed, and when it comes back."""
+@pytest.mark.parametrize(("kind", "number"), [("lanes", 0), ("chunks", 0), ("chunks", 1)])
+async def test_two_workers_share_and_one_takes_over(troupe: Troupe, kind: str, number: int):
+    """Two workers of one group: rounds go on exactly while both live, when the owner of this partition is killed, and when it comes back."""
     workers = [troupe.start(), troupe.start()]
     for worker in workers:
         await worker.ready()
@@ -84,8 +86,8 @@ async def test_two_workers_share_and_one_takes_over(troupe: Troupe):
     for worker in workers:
         await worker.until(lambda w: 0 < len(w.said("partitions assigned")[-1]["chunks"]) < 4)
     await troupe.cast.play(published(len(troupe.cast.published) + 3))
-    lane_owner = next(w for w in workers if 0 in w.said("partitions assigned")[-1]["lanes"])
-    await lane_owner.ended(signal.SIGKILL)
+    owner = next(w for w in workers if number in w.said("partitions assigned")[-1][kind])
+    await owner.ended(signal.SIGKILL)
     await troupe.cast.play(published(len(troupe.cast.published) + 3))
     troupe.start()
     await troupe.cast.play(published(len(troupe.cast.published) + 5))
@@ -103,3 +105,45 @@ async def test_without_a_broker_the_process_says_so_and_ends(tmp_path: Path):
 
     assert code == 1
     assert any("127.0.0.1:1" in str(line) for line in worker.grave())
+
+
+async def test_a_paused_owner_cannot_fork_a_round(troupe: Troupe):
+    """Stopped in its tracks until its partitions are another's, then woken: what it still says changes nothing that was decided."""
+    first = troupe.start()
+    await first.ready()
+    await troupe.cast.play(published(2))
+    first.process.send_signal(signal.SIGSTOP)
+    successor = troupe.start()
+    await troupe.cast.play(published(len(troupe.cast.published) + 2))
+    first.process.send_signal(signal.SIGCONT)
+    await troupe.cast.play(published(len(troupe.cast.published) + 6))
+
+    assert successor.process.poll() is None
+    assert len(troupe.cast.said(m.RoundAbandoned)) <= 1
+    assert {state.transcript.model_digest for state in troupe.cast.states.values()} == {troupe.cast.published[-1].model_digest}
+    await troupe.check()
+
+
+async def test_a_broker_that_restarts_costs_a_pause(tmp_path: Path):
+    """The broker goes and comes back: rounds go on, with the same process or with the one its supervisor starts."""
+    async with EmbeddedKafka(tmp_path / "kafka") as kafka:
+        troupe = Troupe(kafka.bootstrap, tmp_path, NAMES, dimension=DIMENSION)
+        await troupe.prepare()
+        try:
+            worker = troupe.start()
+            await worker.ready()
+            await troupe.cast.play(published(2))
+            await kafka.stop()
+            await kafka.start()
+            begun = time.monotonic()
+            while len(troupe.cast.published) < 5:
+                if worker.process.poll() is not None:
+                    assert worker.process.poll() != 0
+                    worker = troupe.start()
+                with contextlib.suppress(AssertionError):
+                    await troupe.cast.play(published(5), within_s=2)
+                assert time.monotonic() - begun < 90
+
+            await troupe.check()
+        finally:
+            await troupe.close()

@@ -51,12 +51,8 @@ class Worker:
         return [line for line in self.lines if line.get("event") == event]
 
     def grave(self) -> list[dict[str, object]]:
-        """Lines at warning or above, but for a new broker's first refusal of a group."""
-        return [
-            line
-            for line in self.lines
-            if line.get("level") not in {"info", "debug"} and "GroupCoordinatorNotAvailable" not in str(line.get("event"))
-        ]
+        """Lines at warning or above."""
+        return [line for line in self.lines if line.get("level") not in {"info", "debug"}]
 
     async def until(self, condition: Callable[[Worker], object], within_s: float = 40.0) -> None:
         end = asyncio.get_running_loop().time() + within_s
