@@ -1,3 +1,5 @@
+-- concurrent_part_removal_threshold: otherwise a merge's leftovers are removed by 128 threads, which then stay.
+
 -- One row per signed audit entry. The broker's time decides about partition and retention: a sender cannot date an entry
 -- so that it is dropped early. The sort key ends in the digest of the signed bytes: the same entry, read twice, becomes one
 -- row, and an entry that differs in anything is never replaced by another.
@@ -28,7 +30,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(logged_at)
 ORDER BY (head, sent_at, actor, action, entry_id, record_digest)
 TTL toDateTime(logged_at) + INTERVAL 13 MONTH
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1, concurrent_part_removal_threshold = 1000000;
 
 -- What lay in the audit topic and is no entry, whole: nothing is lost, and the stream goes on.
 CREATE TABLE IF NOT EXISTS refused (
@@ -45,7 +47,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(logged_at)
 ORDER BY (topic, log_partition, log_offset)
 TTL toDateTime(logged_at) + INTERVAL 13 MONTH
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1, concurrent_part_removal_threshold = 1000000;
 
 -- How far the log has been read; saved after the rows that were read.
 CREATE TABLE IF NOT EXISTS positions (
@@ -55,4 +57,4 @@ CREATE TABLE IF NOT EXISTS positions (
 )
 ENGINE = ReplacingMergeTree(next_offset)
 ORDER BY (topic, log_partition)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, concurrent_part_removal_threshold = 1000000;

@@ -79,7 +79,7 @@ async def test_thirteen_months_by_the_logs_clock(warehouse: Warehouse) -> None:
     for table in ("entries", "refused"):
         (made,) = await warehouse.rows("SELECT create_table_query AS sql FROM system.tables WHERE name = {table:String}", {"table": table})
         assert "TTL toDateTime(logged_at) + toIntervalMonth(13)" in str(made["sql"])
-        assert "fsync_after_insert = 1, fsync_part_directory = 1" in str(made["sql"])
+        assert "fsync_after_insert = 1, fsync_part_directory = 1, concurrent_part_removal_threshold = 1000000" in str(made["sql"])
 
 
 async def test_the_engine_is_kept_small(warehouse: Warehouse) -> None:
