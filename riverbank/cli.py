@@ -33,8 +33,10 @@ audit: Final = typer.Typer(no_args_is_help=True, help="The audit: its writer, an
 web: Final = typer.Typer(no_args_is_help=True, help="Portal and console.")
 broker: Final = typer.Typer(no_args_is_help=True, help="The embedded Kafka broker.")
 schemas: Final = typer.Typer(no_args_is_help=True, help="Avro schemas, their lock and what is rendered from them.")
+paillier: Final = typer.Typer(no_args_is_help=True, help="Threshold Paillier keys, for secure sums of small models.")
 for _name, _group in (
     ("institution", institution), ("aggregator", aggregator), ("audit", audit), ("web", web), ("broker", broker), ("schemas", schemas),
+    ("paillier", paillier),
 ):  # fmt: skip
     app.add_typer(_group, name=_name)
 
@@ -174,6 +176,25 @@ def _told(question: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     try:
         return question()
     except (OwnFault, WarehouseError) as error:
+        raise CannotRun(str(error)) from error
+
+
+@paillier.command("deal")
+def paillier_deal(
+    directory: Annotated[Path, typer.Argument(help="A new folder for the public key and one share per member.")],
+    member: Annotated[list[str], typer.Option(help="A holder; repeat, in alphabetical order.")],
+    threshold: Annotated[int, typer.Option(help="How many holders decrypt together.")],
+    bits: Annotated[int, typer.Option(help="Length of the modulus.")] = 3072,
+) -> None:
+    """Deal a threshold Paillier key (seconds to minutes). Carry each share to its holder, then delete the folder."""
+    import os
+
+    from federation.errors import OwnFault
+    from riverbank.paillier import deal_files
+
+    try:
+        typer.echo(deal_files(directory, members=member, threshold=threshold, bits=bits, entropy=os.urandom))
+    except OwnFault as error:
         raise CannotRun(str(error)) from error
 
 

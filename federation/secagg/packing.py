@@ -38,7 +38,7 @@ def integers_for(length: int, slots: int) -> int:
 def pack(values: RingVector, slots: int) -> list[int]:
     """uint32[d] -> integers of `slots` slots, the first value lowest; OwnFault for a value beyond +-OFFSET."""
     signed = centred(values)
-    if len(signed) and int(np.max(np.abs(signed))) > OFFSET:
+    if int(np.max(np.abs(signed))) > OFFSET:
         raise OwnFault("a value does not fit its slot")
     body = (signed + OFFSET).astype("<u4").tobytes()
     step = 4 * slots

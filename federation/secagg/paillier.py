@@ -108,7 +108,7 @@ class KeyShare:
     def from_bytes(cls, content: bytes, public: PublicKey) -> Self:
         """The share in a file; OwnFault if it is not a share of `public`. The content is never quoted in the error."""
         start = len(_SHARE_FILE) + 8
-        if not content.startswith(_SHARE_FILE) or len(content) <= start:
+        if not content.startswith(_SHARE_FILE):
             raise OwnFault("not a Paillier key share")
         share = cls(int.from_bytes(content[len(_SHARE_FILE) : start], "little"), Secret(content[start:]))
         share.require_of(public)

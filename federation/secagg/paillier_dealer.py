@@ -33,7 +33,7 @@ _SMALL_PRIMES: Final = _small_primes(1 << 16)[1:]  # Without 2.
 def safe_prime(bits: int, *, entropy: Entropy) -> int:
     """A prime p of exactly `bits` bits, its two highest set, for which (p - 1) / 2 is prime too.
 
-    Takes seconds at 1536 bits, sometimes a minute: about one in a million such numbers is one.
+    Takes seconds at 1536 bits, sometimes half a minute: about one in half a million such numbers is one.
     """
     if bits < 32:
         raise OwnFault("no safe prime of fewer than 32 bits is any use")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from federation.errors import OwnFault, PeerFault
+from federation.errors import OwnFault
 from federation.secagg.keys import Entropy
 from federation.secagg.packing import integers_for, pack, slots_in, unpack
 from federation.secagg.paillier import (
@@ -84,8 +84,6 @@ class PaillierOpener:
         partials = {}
         for member, body in revealed.items():
             index, proof_at = terms.position(member), len(body) - proof_bytes(public)
-            if proof_at < 0:
-                raise PeerFault("bad_partial", "too short for a proof", accused=member)
             mine = numbers_from_bytes(public, body[:proof_at], len(sums), accused=member)
             check(public, index, sums, mine, body[proof_at:], context=terms.context(), accused=member)
             partials[index] = mine

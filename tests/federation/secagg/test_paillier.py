@@ -139,7 +139,7 @@ def test_what_is_no_public_key_is_refused(key):
     """Cut anywhere, another header, or parts that do not belong together."""
     public = key[0]
     content = public.to_bytes()
-    for wrong in (b"", content[1:], content[:40], content[:-1], content + b"\x05", content + number(0)[:4]):
+    for wrong in (b"", b"R" + content[1:], content[1:], content[:40], content[:-1], content + b"\x05", content + number(0)[:4]):
         with pytest.raises(OwnFault, match=r"not a Paillier|cut short"):
             PublicKey.from_bytes(wrong, bits_min=BITS)
     for change in (
@@ -147,6 +147,7 @@ def test_what_is_no_public_key_is_refused(key):
         {"threshold": 6},
         {"checks": public.checks * 60},
         {"modulus": public.modulus + 1},
+        {"modulus": 1 << BITS, "hiding_base": 3, "check_base": 5, "checks": (7,) * 5},
         {"hiding_base": 1},
         {"hiding_base": public.square},
         {"check_base": public.modulus},
@@ -161,7 +162,14 @@ def test_a_share_of_another_key_is_refused(key):
     public, shares = key
     content = shares[0].to_bytes()
     raised = Secret((shares[0].value() + 1).to_bytes(128, "little"))
-    for wrong in (b"", content[1:], content[:39], KeyShare(1, raised).to_bytes(), KeyShare(2, shares[0].exponent).to_bytes()):
+    for wrong in (
+        b"",
+        b"R" + content[1:],
+        content[1:],
+        content[:39],
+        KeyShare(1, raised).to_bytes(),
+        KeyShare(2, shares[0].exponent).to_bytes(),
+    ):
         with pytest.raises(OwnFault) as fault:
             KeyShare.from_bytes(wrong, public)
         assert len(str(fault.value)) < 60

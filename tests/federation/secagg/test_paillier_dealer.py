@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from federation.errors import OwnFault
+from federation.errors import Broken, OwnFault
+from federation.secagg import paillier_dealer
 from federation.secagg.bigint import is_prime
 from federation.secagg.paillier import combine, encrypt, partial_decryption
 from federation.secagg.paillier_dealer import deal, deal_from, safe_prime
@@ -23,6 +24,19 @@ def test_safe_primes_are_safe_and_of_full_length(bits, entropy_of):
 def test_safe_primes_come_from_entropy(entropy_of):
     """The same entropy, the same prime; another, another."""
     assert safe_prime(64, entropy=entropy_of(1)) == safe_prime(64, entropy=entropy_of(1)) != safe_prime(64, entropy=entropy_of(2))
+
+
+def test_a_safe_prime_does_not_outgrow_its_length(entropy_of):
+    """From the largest start on, the next candidates have a bit more: they are passed over and a new start is drawn."""
+    starts = iter([b"\xff" * 4, entropy_of(3)(4), entropy_of(4)(4), entropy_of(5)(4)])
+
+    assert safe_prime(32, entropy=lambda _: next(starts)).bit_length() == 32
+
+
+def test_a_number_with_a_factor_of_the_modulus_stops_the_dealer():
+    """It cannot happen with large primes, and it would give the key away."""
+    with pytest.raises(Broken, match="factor"):
+        paillier_dealer._unit(15, 15, lambda count: bytes([6]) + bytes(count - 1))
 
 
 def test_published_test_primes_are_safe(vectors_in):
@@ -58,7 +72,7 @@ def test_a_small_key_is_not_dealt(entropy_of):
     with pytest.raises(OwnFault, match="32 bits"):
         safe_prime(31, entropy=entropy_of(0))
     safe = safe_prime(64, entropy=entropy_of(1))
-    for other in (safe, 2**61 - 1, safe + 2):
+    for other in (safe, 2**61 - 1, safe + 2, 15):
         for pair in ((safe, other), (other, safe)):
             with pytest.raises(OwnFault, match="two different safe primes"):
                 deal_from(*pair, threshold=2, members=3, entropy=entropy_of(0))
