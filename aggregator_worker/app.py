@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -30,11 +31,12 @@ BUFFERED_MAX: Final = 32
 
 @dataclass(frozen=True)
 class FaustTerms:
-    """How to join: `group` shares the partitions, `bootstrap` is host:port, comma-separated, `ssl_context` None is plain text."""
+    """How to join: `group` shares the partitions, `bootstrap` is host:port, comma-separated, `directory` is Faust's own, `ssl_context` None is plain text."""
 
     group: str
     bootstrap: str
     client_id: str
+    directory: Path
     ssl_context: ssl.SSLContext | None = None
 
 
@@ -128,6 +130,7 @@ def _options(terms: FaustTerms) -> dict[str, Any]:
         "stream_wait_empty": False,  # Waits for ever behind a handler that hangs.
         "stream_recovery_delay": 0.0,
         "store": "memory://",
+        "datadir": str(terms.directory),
         "topic_allow_declare": False,  # Provisioning makes topics, with their rights and retention.
         "topic_disable_leader": True,
         "web_enabled": False,  # Its port shows routes and tables to whoever asks.

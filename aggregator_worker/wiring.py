@@ -22,7 +22,6 @@ from aggregator_worker.office import Office, SystemClock
 from aggregator_worker.parties import Parties
 from aggregator_worker.rereading import ends_of
 from aggregator_worker.watchdog import Watchdog
-from federation.errors import OwnFault
 from federation.heads.credit import CreditEncoder
 from federation.heads.fraud import FraudEncoder
 from federation.heads.head import Layout
@@ -58,10 +57,8 @@ def shipped_layout(head: HeadName) -> Layout:
 
 
 def coordinator_settings(settings: AggregatorProcess, head: HeadName, layout: Layout, keys: PartyKeys) -> CoordinatorSettings:
-    """How the rounds of one head are run. OwnFault for more than one group: sums of several cohorts are not merged yet."""
+    """How the rounds of one head are run."""
     asked, head_settings = settings.aggregator, settings.aggregator.heads[head]
-    if head_settings.groups != 1:
-        raise OwnFault(f"heads.{head.value}.groups: only one group is supported")
     return CoordinatorSettings(
         federation=settings.federation.name,
         lane=Lane(head),
@@ -118,7 +115,12 @@ async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], La
 
         agents = Agents(new_lane, partial(ChunkOwner, sealing_secret=keys.sealing_secret, office=office), on_failure)
         stack.callback(agents.close)
-        terms = FaustTerms(f"{settings.party.name}.{settings.federation.name}", settings.federation.bootstrap, settings.party.name)
+        terms = FaustTerms(
+            f"{settings.party.name}.{settings.federation.name}",
+            settings.federation.bootstrap,
+            settings.party.name,
+            settings.aggregator.state_dir,
+        )
         door = FaustDoor(terms, agents.handlers(), agents.assigned, on_failure)
         try:
             await _serve(door, agents, office, failed)

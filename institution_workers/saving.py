@@ -5,7 +5,7 @@ Never saves half a head: vectors, counts and quality of one moment go together."
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -21,7 +21,9 @@ _NUMBERS: Final = "numbers"
 _VECTORS: Final = (FEDERATED, LOCAL, BASE, CONTRIBUTED)
 
 
-def load_pupils(store: Store, heads: Iterable[HeadName], encoders: Encoders, *, learning_rate: float) -> dict[HeadName, Pupil]:
+def load_pupils(
+    store: Store, heads: Iterable[HeadName], encoders: Encoders, *, learning_rates: Mapping[HeadName, float]
+) -> dict[HeadName, Pupil]:
     """The heads as last saved, or new; StateUnusable when what was saved belongs to another feature layout."""
     layouts = {
         HeadName.CREDIT: encoders.credit.layout,
@@ -30,7 +32,7 @@ def load_pupils(store: Store, heads: Iterable[HeadName], encoders: Encoders, *, 
     }
     pupils = {}
     for head in heads:
-        pupil = Pupil.new(layouts[head], learning_rate=learning_rate)
+        pupil = Pupil.new(layouts[head], learning_rate=learning_rates[head])
         numbers = store.model(head.value, _NUMBERS)
         if numbers is not None:
             try:

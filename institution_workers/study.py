@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from federation.heads.behaviour import Behaviour
@@ -20,6 +20,7 @@ from institution_workers.saving import load_behaviour, load_pupils, save_behavio
 from institution_workers.storage import Store
 from streams.codec import encode
 from streams.ports import Clock, Outgoing, Position, Record
+from streams.settings import USUAL_LEARNING_RATES
 from streams.telemetry import DEAD_LETTERS as DEAD_LETTERS_COUNTED
 from streams.telemetry import EVENTS_LEARNED, EVENTS_READ
 from streams.topology import DEAD_LETTERS, EVENT_TOPICS, PROFILES, SERVING_MODELS, Cluster, Topic
@@ -29,7 +30,7 @@ from streams.topology import DEAD_LETTERS, EVENT_TOPICS, PROFILES, SERVING_MODEL
 class Terms:
     """What an operator may set about learning (streams.settings.InstitutionSettings)."""
 
-    learning_rate: float = 0.05
+    learning_rates: Mapping[HeadName, float] = field(default_factory=lambda: dict(USUAL_LEARNING_RATES))
     future_ms: int = 300_000
     waiting_max: int = 200_000
     serve_ms: int = 2_000  # How old the portal's model may be when there is a newer one.
@@ -59,7 +60,7 @@ class Study:
         self._recall = Recall(store.database, waiting_max=terms.waiting_max)
         self._behaviour: Behaviour = load_behaviour(store)
         topics = {topic.full_name(institution): topic for topic in EVENT_TOPICS}
-        pupils = load_pupils(store, heads, encoders, learning_rate=terms.learning_rate)
+        pupils = load_pupils(store, heads, encoders, learning_rates=terms.learning_rates)
         self.learner: Final = Learner(pupils, encoders, self._recall, self._behaviour, topics, future_ms=terms.future_ms)
         self.learner.counts = store.counters()
         self._served: dict[HeadName, tuple[int, int]] = {}  # Head -> (events learned, version) of the model last served.

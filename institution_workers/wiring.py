@@ -10,6 +10,7 @@ import os
 import time
 from typing import Final
 
+from federation.messages import HeadName
 from federation.secagg.certificates import PartyKeys
 from federation.secagg.keys import sign
 from institution_workers.learning import Learning
@@ -42,7 +43,12 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
     institution, party = settings.institution, settings.party.name
     keys = PartyKeys.from_bytes(read_private_file(settings.party.key_file))
     clock = WallClock()
-    terms = Terms(institution.learning_rate, institution.future_tolerance_ms, institution.waiting_max, institution.serve_ms)
+    terms = Terms(
+        {head: institution.learning_rate(head) for head in HeadName},
+        institution.future_tolerance_ms,
+        institution.waiting_max,
+        institution.serve_ms,
+    )
     study = Study(store, party, institution.heads, clock=clock, terms=terms)
     learning = Learning(
         own,

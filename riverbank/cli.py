@@ -165,7 +165,14 @@ def audit_search(
     from audit import queries, writer
 
     settings = _settings(config, AuditProcess).audit
-    asked = {"head": head, "round": round_number, "actor": actor, "action": action, "accused": accused, "limit": limit}
+    asked: dict[str, str | int] = {
+        "head": head,
+        "round": round_number,
+        "actor": actor,
+        "action": action,
+        "accused": accused,
+        "limit": limit,
+    }
     _show(_told(lambda: queries.search(settings.dsn, password=writer.password_in(settings.password_file), **asked)), as_json)
 
 

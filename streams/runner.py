@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -36,7 +37,8 @@ def run_until_signalled(work: Coroutine[Any, Any, None], *, grace_s: float = GRA
     except asyncio.CancelledError:
         return EXIT_STOPPED
     except _EXPECTED as error:
-        _log.error("stopped", reason=str(error))
+        # A sentence for a person, not a JSON line: most often somebody has just started this and looks at the terminal.
+        sys.stderr.write(f"riverbank: {error}\n")
         return EXIT_FAILED
     except Broken as error:
         _log.critical("broken", reason=str(error), exc_info=True)

@@ -102,8 +102,8 @@ class InstitutionSettings(_Section):
     """Where its SQLite file lies: models, offsets, what it said in rounds."""
     heads: Heads = tuple(HeadName)
     """What it learns and takes part in."""
-    learning_rate: Step = 0.05
-    """Step of the local learners, in log-odds per unit of error."""
+    learning_rates: dict[HeadName, Step] = Field(default_factory=lambda: dict(USUAL_LEARNING_RATES))
+    """Step of the local learners of each head, in log-odds per unit of error; a head left out keeps its default."""
     serve_ms: Duration = 2000
     """The portal's model is renewed at most this often, and at once after a round."""
     clip_norm_max: Annotated[float, Field(gt=0, le=1e6)] = 100.0
@@ -119,28 +119,26 @@ class InstitutionSettings(_Section):
     waiting_max: Annotated[int, Field(ge=1, le=10_000_000)] = 200_000
     """Decisions remembered until their label comes; the oldest are forgotten first."""
 
+    def learning_rate(self, head: HeadName) -> float:
+        """The step of one head's learners."""
+        return self.learning_rates.get(head, USUAL_LEARNING_RATES[head])
+
 
 class HeadSettings(_Section):
     """How the rounds of one head are run."""
 
-    clip_norm: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    clip_norm: Annotated[float, Field(gt=0, le=1e6)] = 0.5
     """L2 bound of one institution's weighted update, in model units."""
-    scale: Annotated[float, Field(ge=1, le=COORDINATE_QUANTA_MAX)] = 65_536.0
+    scale: Annotated[float, Field(ge=1, le=COORDINATE_QUANTA_MAX)] = 32_768.0
     """Quanta per model unit."""
-    noise_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.01
+    noise_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.3
     """Standard deviation of the noise in the sum, as a multiple of clip_norm."""
-    examples_max: Annotated[int, Field(ge=1, le=COORDINATE_QUANTA_MAX)] = 10_000
-    """An institution's weight in one round is at most this."""
+    examples_max: Annotated[int, Field(ge=1, le=COORDINATE_QUANTA_MAX)] = 50
+    """An institution's weight in one round is at most this; the noise counts as if everybody had brought so many."""
     examples_min: Annotated[int, Field(ge=0)] = 1
     """A round with fewer examples makes no model."""
-    server_optimiser: Literal["fedavg"] = "fedavg"
-    """How the mean update becomes the next model."""
     server_step: Step = 1.0
     """How far to go along the mean update."""
-    groups: Annotated[int, Field(ge=1, le=COHORT_MAX // COHORT_MIN)] = 1
-    """Cohorts summed apart, so that a robust rule can compare them."""
-    robust: Literal["none", "median", "trimmed_mean"] = "none"
-    """How the groups' means are combined."""
 
     @model_validator(mode="after")
     def _within_the_ring(self) -> Self:
@@ -150,19 +148,26 @@ class HeadSettings(_Section):
             raise ValueError(f"noise_multiplier * clip_norm * scale must be at most {NOISE_SIGMA_MAX} quanta; lower scale")
         if self.examples_min > self.examples_max * COHORT_MAX:
             raise ValueError("examples_min is more than the largest cohort can bring")
-        if self.robust != "none" and self.groups == 1:
-            raise ValueError("robust compares groups: set groups to 2 or more")
         return self
+
+
+# Measured on the data sets of docs/data.md (docs/decisions/2026-11-24-scorecard-features.md).
+USUAL_LEARNING_RATES: Final[dict[HeadName, float]] = {HeadName.CREDIT: 0.2, HeadName.FRAUD: 0.3, HeadName.PRODUCTS: 0.06}
+USUAL_HEADS: Final[dict[HeadName, HeadSettings]] = {
+    HeadName.CREDIT: HeadSettings(examples_max=16),
+    HeadName.FRAUD: HeadSettings(server_step=2.0),
+    HeadName.PRODUCTS: HeadSettings(noise_multiplier=0.1),
+}
 
 
 class AggregatorSettings(_Section):
     """The aggregator: whom it invites, and how long it waits."""
 
     state_dir: Path
-    """Where its working files lie; nothing that matters is kept there alone."""
+    """Where Faust keeps its working files; nothing that matters is kept there alone."""
     members: Annotated[tuple[Name, ...], AfterValidator(_all_different), Field(min_length=COHORT_MIN, max_length=COHORT_MAX)]
     """Institutions invited to each epoch."""
-    heads: dict[HeadName, HeadSettings] = Field(default_factory=lambda: {head: HeadSettings() for head in HeadName}, min_length=1)
+    heads: dict[HeadName, HeadSettings] = Field(default_factory=lambda: dict(USUAL_HEADS), min_length=1)
     """The heads that have rounds, and how each is run."""
     round_ms: Duration = 3000
     """A round is opened this often."""
@@ -182,9 +187,6 @@ class AggregatorSettings(_Section):
         count = len(self.members)
         if self.survivors_min is not None and not threshold_of(count) <= self.survivors_min <= count:
             raise ValueError(f"survivors_min must be {threshold_of(count)} to {count}, for {count} members")
-        for head, settings in self.heads.items():
-            if settings.groups * COHORT_MIN > count:
-                raise ValueError(f"heads.{head}.groups: {settings.groups} groups need {settings.groups * COHORT_MIN} members, not {count}")
         return self
 
 

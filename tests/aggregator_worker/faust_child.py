@@ -8,6 +8,8 @@ import json
 import logging
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 from aggregator_worker.app import FaustDoor, FaustTerms
 from streams.ports import Record
@@ -39,7 +41,12 @@ async def main(bootstrap: str, group: str, topics: str, mode: str) -> int:
         stop.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    door = FaustDoor(FaustTerms(group, bootstrap, "test"), dict.fromkeys(topics.split(","), handle), assigned, failed)
+    door = FaustDoor(
+        FaustTerms(group, bootstrap, "test", Path(tempfile.gettempdir()) / group),
+        dict.fromkeys(topics.split(","), handle),
+        assigned,
+        failed,
+    )
     await door.start()
     say(started=True)
     await stop.wait()

@@ -78,7 +78,7 @@ def test_what_an_operator_can_mend_is_one_sentence(error: str):
 
     assert code == EXIT_FAILED
     assert len(err.splitlines()) == 1
-    assert '"event": "stopped"' in err
+    assert err.startswith("riverbank: ")
     assert "Traceback" not in err
 
 

@@ -12,6 +12,7 @@ from federation.limits import COORDINATE_QUANTA_MAX, NOISE_SIGMA_MAX
 from federation.messages import HeadName
 from streams.settings import (
     PROCESSES,
+    USUAL_HEADS,
     AggregatorProcess,
     AuditProcess,
     HeadSettings,
@@ -64,7 +65,7 @@ def test_the_least_a_process_must_be_told(load):
 
     assert institution.institution.heads == tuple(HeadName)
     assert institution.party.key_file == Path("/keys/bank-a")
-    assert aggregator.aggregator.heads == {head: HeadSettings() for head in HeadName}
+    assert aggregator.aggregator.heads == USUAL_HEADS
     assert load(AuditProcess, FEDERATION, AUDIT).audit.dsn == "chdb:///audit"
     assert load(WebProcess, FEDERATION, WEB).web.institution is None
 
@@ -76,7 +77,7 @@ def test_the_environment_goes_over_the_file(load, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RIVERBANK_AGGREGATOR__HEADS__FRAUD__CLIP_NORM", "0.5")
     monkeypatch.setenv("RIVERBANK_WEB__PORT", "1")  # Another process's; no concern of this one.
 
-    aggregator = load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, "[aggregator.heads.fraud]\ngroups = 1\n").aggregator
+    aggregator = load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, "[aggregator.heads.fraud]\nexamples_min = 1\n").aggregator
 
     assert (aggregator.round_ms, aggregator.members, aggregator.state_dir) == (250, ("bank-x", "bank-y", "bank-z"), Path("/state"))
     assert aggregator.heads == {HeadName.FRAUD: HeadSettings(clip_norm=0.5)}
@@ -89,7 +90,7 @@ def test_settings_do_not_change(load):
     for change in (
         "settings.ops = settings.ops",
         "settings.aggregator.round_ms = 1",
-        "settings.aggregator.heads[HeadName.FRAUD].groups = 2",
+        "settings.aggregator.heads[HeadName.FRAUD].scale = 2",
     ):
         with pytest.raises(ValidationError, match="frozen"):
             exec(change, {"settings": settings, "HeadName": HeadName})  # noqa: S102 Three statements, one promise.
@@ -97,7 +98,7 @@ def test_settings_do_not_change(load):
 
 def test_each_wrong_field_has_its_sentence(problems):
     """Which key, what is wrong, what is allowed."""
-    wrong = '[institution]\nbootstrap = "own"\npoll_records_max = 0\nsnapshot = 5\nheads = ["credit", "mortgage"]\nlearning_rate = nan\n'
+    wrong = '[institution]\nbootstrap = "own"\npoll_records_max = 0\nsnapshot = 5\nheads = ["credit", "mortgage"]\nlearning_rates = { fraud = nan }\n'
 
     found = problems(InstitutionProcess, FEDERATION, PARTY.replace("bank-a", "Bank A", 1), wrong)
 
@@ -106,7 +107,7 @@ def test_each_wrong_field_has_its_sentence(problems):
         "institution.bootstrap",
         "institution.state_dir",
         "institution.heads.1",
-        "institution.learning_rate",
+        "institution.learning_rates.fraud",
         "institution.poll_records_max",
         "institution.snapshot",
     ]
@@ -152,11 +153,6 @@ def test_a_list_in_the_environment_is_json(problems, monkeypatch: pytest.MonkeyP
         ("survivors_min = 2\n", "aggregator.survivors_min: input should be greater than or equal to 3"),
         ("epoch_rounds = 65\n", "aggregator.epoch_rounds: input should be less than or equal to 64"),
         ("round_ms = 0\n", "aggregator.round_ms: input should be greater than or equal to 1"),
-        (
-            "[aggregator.heads.fraud]\ngroups = 2\nrobust = 'median'\n",
-            "aggregator: heads.fraud.groups: 2 groups need 6 members, not 4",
-        ),
-        ("[aggregator.heads.fraud]\nrobust = 'median'\n", "aggregator.heads.fraud: robust compares groups: set groups to 2 or more"),
         (
             f"[aggregator.heads.fraud]\nclip_norm = 2.0\nscale = {COORDINATE_QUANTA_MAX / 2 + 1}\n",
             f"aggregator.heads.fraud: clip_norm * scale must be below {COORDINATE_QUANTA_MAX} quanta; lower scale",
