@@ -67,7 +67,7 @@ def coordinator_settings(settings: AggregatorProcess, head: HeadName, layout: La
         parameters=round_parameters(head_settings, layout),
         rounds_per_epoch=asked.epoch_rounds,
         survivors_min=asked.survivors_min or COHORT_MIN,
-        examples_min=head_settings.examples_min,
+        examples_min=head_settings.examples_floor,
         period_ms=asked.round_ms,
         masked_wait_ms=asked.masked_wait_ms,
         unmask_wait_ms=asked.unmask_wait_ms,

@@ -133,6 +133,7 @@ class _Child:
     log: Path
     env: Mapping[str, str] | None
     layer: int
+    may_end: bool
     process: subprocess.Popen[bytes]
     restarts: int = 0
     watch: asyncio.Task[None] | None = None
@@ -147,16 +148,18 @@ class Supervisor:
     _children: dict[str, _Child] = field(default_factory=dict)
     _lost: asyncio.Queue[ChildError] = field(default_factory=asyncio.Queue)
 
-    def start(self, name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, layer: int | None = None) -> None:
+    def start(self, name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, layer: int | None = None, may_end: bool = False,
+    ) -> None:  # fmt: skip
         """Start a child and keep it alive; children of one `layer` stop together, a later layer before an earlier one.
 
-        Without a layer the child gets one of its own, after all that exist. Raises ChildError.
+        Without a layer the child gets one of its own, after all that exist. `may_end`: exit code 0 is its end, not a death.
+        Raises ChildError.
         """
         if name in self._children:
             raise ChildError(f"there is already a child named {name}")
         if layer is None:
             layer = 1 + max((child.layer for child in self._children.values()), default=-1)
-        child = _Child(name, tuple(argv), log, env, layer, spawn(argv, log=log, env=env))
+        child = _Child(name, tuple(argv), log, env, layer, may_end, spawn(argv, log=log, env=env))
         self._children[name] = child
         child.watch = asyncio.get_running_loop().create_task(self._keep_alive(child), name=f"keep {name} alive")
 
@@ -188,6 +191,8 @@ class Supervisor:
         while True:
             started = time.monotonic()
             code = await exited(child.process)
+            if child.may_end and code == 0:
+                return
             failures = 1 if time.monotonic() - started >= self.patience.steady_s else failures + 1
             _log.warning("child died", child=child.name, exit_code=code, failures=failures, log=str(child.log))
             if failures >= self.patience.failures_max:

@@ -5,6 +5,7 @@ Never holds a secret: keys and passwords lie in files that only their owner can 
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import tomllib
@@ -136,9 +137,17 @@ class HeadSettings(_Section):
     examples_max: Annotated[int, Field(ge=1, le=COORDINATE_QUANTA_MAX)] = 50
     """An institution's weight in one round is at most this; the noise counts as if everybody had brought so many."""
     examples_min: Annotated[int, Field(ge=0)] = 1
-    """A round with fewer examples makes no model."""
+    """A round with fewer examples makes no model; nor does one whose number of examples may be noise alone (examples_floor)."""
     server_step: Step = 1.0
     """How far to go along the mean update."""
+
+    @property
+    def examples_floor(self) -> int:
+        """What the noisy number of examples must reach: dividing by less would blow the noise up instead of averaging it.
+
+        The number carries noise of noise_multiplier * examples_max examples (standard deviation); four of those are out of chance's reach.
+        """
+        return max(self.examples_min, math.ceil(4 * self.noise_multiplier * self.examples_max))
 
     @model_validator(mode="after")
     def _within_the_ring(self) -> Self:

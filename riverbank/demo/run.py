@@ -116,10 +116,10 @@ class _Run:
     def measured(self) -> dict[str, Any]:
         """Figures of the whole."""
         progress = self.progress()
-        first = self.watch.first_model_ms
         return {
             "seconds": round(time.monotonic() - self.started_s, 1),
-            "seconds_to_first_model": None if first is None else round((first - self.started_ms()) / 1000, 1),
+            "seconds_to_first_round": self._since_start(self.watch.first_round_ms),
+            "seconds_to_first_model": self._since_start(self.watch.first_model_ms),
             "memory_mib_max": round(self.memory_max_bytes / 2**20),
             "restarts": {name: count for name, count in self.stack.supervisor.restarts().items() if count},
             "events_fed": {} if progress is None else {head.value: fed.fed for head, fed in progress.heads.items()},
@@ -129,9 +129,9 @@ class _Run:
             "audit": queries.totals(self.stack.audit_dsn),
         }
 
-    def started_ms(self) -> int:
-        """Wall time of the start."""
-        return int((time.time() - (time.monotonic() - self.started_s)) * 1000)
+    def _since_start(self, at_ms: int | None) -> float | None:
+        started_ms = (time.time() - (time.monotonic() - self.started_s)) * 1000
+        return None if at_ms is None else round((at_ms - started_ms) / 1000, 1)
 
 
 async def run_demo(demo: Demo) -> int:

@@ -112,7 +112,7 @@ class Stack:
     def start_feed(self, arguments: Sequence[str]) -> None:
         """Start the process that plays events into the institutions' topics."""
         argv = [sys.executable, "-m", "riverbank", "feed", "--bootstrap", self.kafka.bootstrap, *arguments]
-        self.supervisor.start("feed", argv, log=self.log("feed"), layer=_FEED_LAYER, env=_environment())
+        self.supervisor.start("feed", argv, log=self.log("feed"), layer=_FEED_LAYER, env=_environment(), may_end=True)
 
     def _run(self, name: str, command: Sequence[str], settings: Mapping[str, Any], layer: int) -> None:
         config = write_settings(self.directory / name / "settings.toml", settings)
