@@ -13,7 +13,7 @@ from federation.rounds import participant_epoch, participant_round, reading
 from federation.rounds.effects import ContributionReady, Effect, Event, Received, Report, Tick
 from federation.rounds.participant_round import wanted
 from federation.rounds.participant_state import ParticipantSettings, ParticipantState, Terms
-from federation.rounds.transcript import Transcript
+from federation.rounds.transcript import LATE, Transcript
 from federation.secagg.keys import Entropy
 
 __all__ = ["ParticipantSettings", "ParticipantState", "Terms", "initial", "step", "wanted"]
@@ -54,6 +54,8 @@ def _received(state: ParticipantState, received: Received, entropy: Entropy) -> 
     try:
         transcript = reading.fold(before, received)
     except PeerFault as fault:
+        if fault.kind == LATE:
+            return state, ()
         return state, (Report(fault.kind, fault.accused, fault.detail, before.round_id() if before.round else None),)
     if transcript is before:
         return state, ()

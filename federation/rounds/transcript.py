@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from federation import messages as m
 from federation.errors import PeerFault
@@ -30,6 +30,8 @@ LaneMessage: TypeAlias = (
     | m.ModelPublished
     | m.RoundAbandoned
 )
+# The kind of fault that is none: too slow for the others, who have not waited. The aggregator counts it, members pass over it.
+LATE: Final = "late"
 RoundMessage: TypeAlias = (
     m.RoundOpened | m.MaskedUpdate | m.SurvivorsNamed | m.SurvivorsAcked | m.SharesRevealed | m.ModelPublished | m.RoundAbandoned
 )
@@ -174,21 +176,37 @@ def refuse_move(phase: EpochPhase | RoundPhase | MemberStage, message: LaneMessa
 
 
 def epoch_move(epoch: Epoch, message: LaneMessage, *, accused: str) -> EpochPhase:
-    """Where the table leads; PeerFault "out_of_phase" for an absent move."""
+    """Where the table leads; PeerFault "out_of_phase" for an absent move, "late" for keys and shares that others have not waited for."""
     row: Mapping[Word, EpochPhase] = EPOCH_MOVES[epoch.phase]
     if type(message) not in row:
+        if isinstance(message, m.EpochKeys) or (isinstance(message, m.EpochShares) and epoch.ready is not None):
+            raise PeerFault(LATE, f"its {type(message).__name__} came while the epoch was {epoch.phase.value}", accused=accused)
         raise refuse_move(epoch.phase, message, accused=accused)
     return row[type(message)]
 
 
+def is_over(transcript: Transcript, message: RoundMessage) -> bool:
+    """Whether the message is about the round that ended last."""
+    ended = transcript.ended
+    return ended is not None and (ended.epoch, ended.round) == (message.epoch, message.round)
+
+
 def round_move(transcript: Transcript, message: RoundMessage, *, accused: str) -> RoundPhase:
-    """Where the table leads; PeerFault "stale" for a message about a round that is over or unknown, "out_of_phase" for an absent move."""
+    """Where the table leads.
+
+    PeerFault "out_of_phase" for an absent move, "late" if what is absent is an update (slow, which is no misbehaviour),
+    "stale" for a message about another round than the open one.
+    """
     phase = transcript.round.phase if transcript.round else RoundPhase.IDLE
     if not isinstance(message, m.RoundOpened):
         about = (message.epoch, message.round)
+        if isinstance(message, m.MaskedUpdate) and is_over(transcript, message):
+            raise PeerFault(LATE, "its masked update came when the round was over", accused=accused)
         if transcript.round is None or about != (transcript.round.opened.epoch, transcript.round.opened.round):
             raise PeerFault("stale", f"{type(message).__name__} for e{message.epoch} r{message.round}, not the open round", accused=accused)
     row: Mapping[Word, RoundPhase] = ROUND_MOVES[phase]
+    if type(message) not in row and isinstance(message, m.MaskedUpdate):
+        raise PeerFault(LATE, "its masked update came after the survivors were named", accused=accused)
     if type(message) not in row:
         raise refuse_move(phase, message, accused=accused)
     return row[type(message)]

@@ -57,7 +57,9 @@ def announced(transcript: Transcript, message: m.EpochAnnounced, received: Recei
         "bad_invitation", "too few, too many, or not a sorted set", accused=sender,
     )  # fmt: skip
     require_peer(1 <= message.rounds <= ROUNDS_PER_EPOCH_MAX, "bad_invitation", "no such number of rounds", accused=sender)
-    require_peer(message.first_round >= transcript.round_next, "bad_invitation", "its first round is over", accused=sender)
+    # Its first rounds may be over: an opening may have been on its way when the invitation was made.
+    over = message.first_round + message.rounds <= transcript.round_next
+    require_peer(not over, "bad_invitation", "its rounds are over", accused=sender)
     require_peer(message.keys_deadline_ms <= message.shares_deadline_ms, "bad_invitation", "deadlines out of order", accused=sender)
     problem = parameter_problem(message.parameters)
     require_peer(problem is None, "bad_parameters", problem or "", accused=sender)

@@ -12,7 +12,7 @@ from federation.limits import COHORT_MIN
 from federation.rounds.commitments import TAG_BYTES
 from federation.rounds.effects import Received
 from federation.rounds.phases import ROUND_MOVES, AckQuorum, EpochPhase, RoundPhase
-from federation.rounds.transcript import Ending, Epoch, Round, Transcript, epoch_move, repeated, require_peer, round_move
+from federation.rounds.transcript import Ending, Epoch, Round, Transcript, epoch_move, is_over, repeated, require_peer, round_move
 
 
 def opened(transcript: Transcript, message: m.RoundOpened, received: Received) -> Transcript:
@@ -113,6 +113,8 @@ def acked(transcript: Transcript, message: m.SurvivorsAcked, received: Received)
     same_round = before is not None and (before.opened.epoch, before.opened.round) == (message.epoch, message.round)
     if before is not None and same_round and repeated(received, before.acks.get(sender), "two_records"):
         return transcript
+    if is_over(transcript, message):
+        return transcript  # More than enough had come.
     phase = round_move(transcript, message, accused=sender)
     epoch, current = transcript.running(), transcript.opened_round()
     require_peer(sender in epoch.peers, "not_entitled", "not a ready member", accused=sender)
@@ -130,6 +132,8 @@ def revealed(transcript: Transcript, message: m.SharesRevealed, received: Receiv
     same_round = before is not None and (before.opened.epoch, before.opened.round) == (message.epoch, message.round)
     if before is not None and same_round and repeated(received, before.reveals.get(sender), "two_records"):
         return transcript
+    if is_over(transcript, message):
+        return transcript  # More than enough had come.
     phase = round_move(transcript, message, accused=sender)
     epoch, current = transcript.running(), transcript.opened_round()
     require_peer(sender in epoch.peers, "not_entitled", "not a ready member", accused=sender)
@@ -167,10 +171,8 @@ def abandoned(transcript: Transcript, message: m.RoundAbandoned, received: Recei
 
 
 def _ended_before(transcript: Transcript, message: m.ModelPublished | m.RoundAbandoned, received: Received) -> bool:
-    ended = transcript.ended
-    if ended is None or (ended.epoch, ended.round) != (message.epoch, message.round):
-        return False
-    return repeated(received, ended.digest, "second_decision")
+    ended = transcript.ended if is_over(transcript, message) else None
+    return ended is not None and repeated(received, ended.digest, "second_decision")
 
 
 def may_switch(transcript: Transcript) -> bool:

@@ -299,10 +299,10 @@ def test_shares_before_the_quorum_of_acks():
 
 
 def test_a_replay_from_an_earlier_round():
-    """A record of a round that is over is stale, whoever appends it again."""
-    table = Table("ABCDE")
+    """A record of a round that is long over is stale, whoever appends it again."""
+    table = Table("ABCDE", rounds_per_epoch=4)
     update = table.until(m.MaskedUpdate)
-    table.until_ended()
+    table.until_ended(2)
     table.until(m.RoundOpened)
     table.deliver()
     table.say(update.sender, update.message)
@@ -310,6 +310,22 @@ def test_a_replay_from_an_earlier_round():
 
     assert faults(table, "stale") == everybody(table, accused=update.sender)
     assert isinstance(ending(table), m.ModelPublished)
+
+
+def test_late_is_not_misbehaviour():
+    """Updates, keys and shares that nobody has waited for have a name of their own; superfluous acks and shares are no fault at all."""
+    table = Table("ABCDE", masked_wait_ms=2_000, keys_wait_ms=2_000, shares_wait_ms=2_000)
+    held: list[m.Message] = []
+    table.silent = lambda sender, message: sender == "E" and not isinstance(message, m.EpochKeys) and not held.append(message)
+    table.until(m.EpochReady)
+    table.deliver()
+    table.silent = lambda _sender, _message: False
+    table.say("E", held[0])
+    table.until_ended()
+    table.say("D", table.said(m.SharesRevealed)[0].message)
+
+    assert faults(table, "late") == {(AGGREGATOR, "E")}
+    assert {report.kind for _, report in table.reports} == {"late"}
 
 
 def test_a_rollback_of_the_model():

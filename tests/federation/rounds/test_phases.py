@@ -88,7 +88,7 @@ def test_a_message_that_the_table_does_not_permit_changes_nothing(phase: RoundPh
             assert fault is None or fault.kind != "out_of_phase"
         else:
             assert fault is not None
-            assert fault.kind in {"out_of_phase", "second_decision", "two_records"}
+            assert fault.kind in {"out_of_phase", "late", "second_decision", "two_records"}
             assert fault.accused == received.sender
     assert table.coordinator.transcript is transcript
 
