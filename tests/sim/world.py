@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -100,6 +100,7 @@ class World:
         self.contributed: dict[tuple[str, int], list[RingVector]] = {}  # Saved, hence said sooner or later.
         self.dead_secrets: dict[str, list[bytes]] = {name: [] for name in self.names}
         self.aggregator = AggregatorShell(self)
+        self.folded = (0, self.aggregator.fresh().transcript)
         self.zombies: list[tuple[AggregatorShell, int]] = []
         self.institutions = {name: InstitutionShell(self, name) for name in self.names}
 
@@ -172,10 +173,10 @@ class World:
     # --- what the log says -----------------------------------------------------------------------------------------
     def transcript(self) -> participant.Transcript:
         """The log, folded by somebody who only reads; kept up as the log grows."""
-        start, transcript = getattr(self, "_folded", (0, self.aggregator.fresh().transcript))
-        for received in self.log[start:]:
+        read, transcript = self.folded
+        for received in self.log[read:]:
             transcript = _fold_or_skip(transcript, received)
-        self._folded = (len(self.log), transcript)
+        self.folded = (len(self.log), transcript)
         return transcript
 
     def rounds_ended(self) -> int:
