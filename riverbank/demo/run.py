@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,7 @@ from riverbank.processes import ChildError
 from streams.ports import LogRefused, LogUnavailable
 
 _LOOK_S: Final = 0.5
+FIRST_ROUND_WITHIN_S: Final = 30.0
 FIRST_MODEL_WITHIN_S: Final = 120.0
 ROUNDS_USUAL: Final = 60
 FEED_SHARE: Final = 0.9  # The last rounds learn from what the last events taught.
@@ -103,6 +104,14 @@ class _Run:
             sum(status.events_read for status in self.watch.institutions.of_head(head)) >= fed.fed for head, fed in progress.heads.items()
         )
 
+    async def start_rest(self) -> None:
+        """Start feed, audit and portals once the first round is open, or after a while; then wait for ever."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.watch.first_round.wait(), FIRST_ROUND_WITHIN_S)
+        self.stack.start_feed([*self.demo.feed_arguments(), "--progress", str(self.progress_file)])
+        self.stack.start_serving()
+        await asyncio.Event().wait()
+
     def check(self) -> None:
         """Raise what ended in the background, and DemoFailed when there is no model after a long time."""
         for task in self.background:
@@ -126,7 +135,7 @@ class _Run:
             "rows_refused_by_adapters": {}
             if progress is None
             else {head.value: fed.refused for head, fed in progress.heads.items() if fed.refused},
-            "audit": queries.totals(self.stack.audit_dsn),
+            "audit": _audit_totals(self.stack.audit_dsn),
         }
 
     def _since_start(self, at_ms: int | None) -> float | None:
@@ -144,7 +153,6 @@ async def run_demo(demo: Demo) -> int:
         console.print(f"Starting Kafka, the aggregator, {len(institutions)} institutions, the audit and the portals; logs in {directory}")
         async with Stack(directory, institutions, demo.round_ms) as stack:
             progress_file = directory / "feed" / "progress.json"
-            stack.start_feed([*demo.feed_arguments(), "--progress", str(progress_file)])
             watch = Watch(stack.kafka.bootstrap, FEDERATION, stack.federation.ca_verify_key, institutions)
             lookups = Lookups(lambda: _portals(stack), watch.customers)
             run = _Run(demo, stack, watch, lookups, progress_file, started_s)
@@ -157,6 +165,14 @@ async def run_demo(demo: Demo) -> int:
     return 0
 
 
+def _audit_totals(dsn: str) -> Mapping[str, Any] | None:
+    """What the audit holds; None before its writer has opened it."""
+    try:
+        return queries.totals(dsn)
+    except WarehouseError:
+        return None
+
+
 def _portals(stack: Stack) -> list[tuple[str, str]]:
     return [(name, url) for name in stack.institutions if (url := stack.url(f"portal-{name}")) is not None]
 
@@ -164,6 +180,7 @@ def _portals(stack: Stack) -> list[tuple[str, str]]:
 async def _follow(run: _Run, console: Console, stopped: asyncio.Event) -> dict[str, Any]:
     """Watch and ask until done or stopped; the result."""
     run.background = [
+        asyncio.create_task(run.start_rest(), name="starting the portals"),
         asyncio.create_task(run.watch.run(), name="watching the topics"),
         asyncio.create_task(run.lookups.run(), name="asking the portals"),
         asyncio.create_task(run.stack.supervisor.lost(), name="supervising the processes"),

@@ -32,7 +32,7 @@ _FEED_LAYER: Final = 3
 
 @dataclass
 class Stack:
-    """A running federation below `directory`; enter it to start, leave it to stop."""
+    """A running federation below `directory`: entered, broker and parties run; `start_serving` and `start_feed` add the rest; left, all stop."""
 
     directory: Path
     institutions: Sequence[str]
@@ -71,6 +71,9 @@ class Stack:
         for institution in self.institutions:
             self._start_institution(institution)
         self._start_aggregator()
+
+    def start_serving(self) -> None:
+        """Start the audit, the console and the portals: after the parties, whose start they would slow down."""
         self._start_audit()
         self._start_web(CONSOLE, institution=None)
         for institution in self.institutions:

@@ -32,6 +32,7 @@ class Watch:
         self.institutions = Institutions()
         self.first_model_ms: int | None = None
         self.first_round_ms: int | None = None
+        self.first_round = asyncio.Event()
         self._customers: dict[str, list[str]] = {name: [] for name in institutions}
         self.dead_letters: Counter[m.RefusalReason] = Counter()
         self._log = KafkaLog(bootstrap, client_id="riverbank-demo")
@@ -71,6 +72,7 @@ class Watch:
         self.rounds.apply(message)
         if isinstance(message, m.RoundOpened) and self.first_round_ms is None:
             self.first_round_ms = message.opened_at_ms
+            self.first_round.set()
         if isinstance(message, m.ModelPublished) and self.first_model_ms is None:
             self.first_model_ms = message.published_at_ms
 
