@@ -227,10 +227,10 @@ class Table:
         while self.unread:
             self.deliver()
 
-    def until(self, kind: type[m.Message], count: int = 1, *, steps_max: int = 10_000) -> Received:
-        """Go on until the log holds, and nobody has yet read, the `count`-th next record of this type."""
+    def until(self, *kinds: type[m.Message], count: int = 1, steps_max: int = 2_000) -> Received:
+        """Go on until the log holds, and nobody has yet read, the `count`-th next record of one of these types."""
         for _ in range(steps_max):
-            if self.unread and isinstance(self.unread[0].message, kind):
+            if self.unread and isinstance(self.unread[0].message, kinds):
                 count -= 1
                 if count == 0:
                     return self.unread[0]
@@ -238,12 +238,12 @@ class Table:
                 self.deliver()
             else:
                 self.tick()
-        raise AssertionError(f"no {kind.__name__} came")
+        raise AssertionError(f"no {' or '.join(kind.__name__ for kind in kinds)} came")
 
     def until_ended(self, rounds: int = 1) -> None:
         """Go on until that many more rounds have ended and everybody has read so."""
         for _ in range(rounds):
-            self.until(m.ModelPublished | m.RoundAbandoned)  # type: ignore[arg-type]
+            self.until(m.ModelPublished, m.RoundAbandoned)
             self.deliver()
 
     def said(self, kind: type[m.Message]) -> list[Received]:
