@@ -120,9 +120,10 @@ def nothing_after_erasure(world: World) -> Iterator[Breach]:
         if shell.disk.record is None:
             continue
         saved = encode(shell.disk.record)
-        open_round = shell.disk.record.round
-        dead = world.dead_secrets[name][:-1] if open_round is not None else world.dead_secrets[name]
-        yield from (f"{name} still holds the secret of a round that is over" for secret in dead if secret in saved)
+        open_round = shell.disk.record.round.opened.round if shell.disk.record.round is not None else None
+        for number, secret in world.round_secrets[name].items():
+            if number != open_round and secret in saved:
+                yield f"{name} still holds the secret of round {number}, which is over"
 
 
 def one_reading(world: World) -> Iterator[Breach]:

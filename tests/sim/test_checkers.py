@@ -74,7 +74,7 @@ def an_early_share(world: World) -> None:
 
 def a_kept_secret(world: World) -> None:
     disk = world.institutions["A"].disk
-    world.institutions["A"].disk = replace(disk, record=replace(disk.record, said=world.dead_secrets["A"][0]))
+    world.institutions["A"].disk = replace(disk, record=replace(disk.record, said=world.round_secrets["A"][1]))
 
 
 def another_reading(world: World) -> None:

@@ -98,7 +98,7 @@ class World:
         self.reports: list[tuple[str, Report]] = []
         self.ended: list[tuple[str, RoundEnded]] = []
         self.contributed: dict[tuple[str, int], list[RingVector]] = {}  # Saved, hence said sooner or later.
-        self.dead_secrets: dict[str, list[bytes]] = {name: [] for name in self.names}
+        self.round_secrets: dict[str, dict[int, bytes]] = {name: {} for name in self.names}
         self.aggregator = AggregatorShell(self)
         self.folded = (0, self.aggregator.fresh().transcript)
         self.zombies: list[tuple[AggregatorShell, int]] = []
@@ -334,7 +334,7 @@ class InstitutionShell(Shell):
                 case PrepareContribution(round_id):
                     self.wanted = effect
                     secrets = self.state.secrets[round_id.epoch]
-                    self.world.dead_secrets[self.name].append(secrets.round_secret(round_id.round).reveal())
+                    self.world.round_secrets[self.name][round_id.round] = secrets.round_secret(round_id.round).reveal()
                 case RoundEnded():
                     self.world.ended.append((self.name, effect))
                     self.wanted = None
