@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, cast, get_args
@@ -15,7 +16,7 @@ import fastavro
 
 from federation.errors import OwnFault
 from federation.messages import Message, RefusalReason
-from streams.schema_lock import locked_versions
+from streams.schema_lock import Version, locked_versions
 from streams.schemas import canonical_form, definitions_in, expanded, fingerprint_of, inlined
 from streams.shapes import Shape, shape_of
 
@@ -144,7 +145,11 @@ def _current() -> dict[type, _Known]:
 
 @cache
 def _by_header() -> dict[bytes, _Known]:
-    earlier = (_earlier(known, version.schema) for kind, known in _current().items() for version in locked_versions(kind.__name__))
+    return _readable(locked_versions)
+
+
+def _readable(published: Callable[[str], Iterable[Version]]) -> dict[bytes, _Known]:
+    earlier = (_earlier(known, version.schema) for kind, known in _current().items() for version in published(kind.__name__))
     return {known.header: known for known in (*earlier, *_current().values())}
 
 

@@ -264,7 +264,7 @@ async def provision_topics(
     ssl_context: ssl.SSLContext | None = None,
     answer_ms: int = ANSWER_MS,
 ) -> Sequence[str]:
-    """Create those of `topics` (all of one cluster) that are missing; the full names created. Existing ones are compared.
+    """Create those of `topics` (all of one cluster) that are missing, and compare all with their rows; the full names created.
 
     LogRefused, with every difference: a topic exists with other partitions, retention or limits than its row says.
     `replication`: copies of each record; from three on, two must hold a record before it is acknowledged.
@@ -272,48 +272,50 @@ async def provision_topics(
     rows = {topic.full_name(institution): topic for topic in topics}
     admin = AIOKafkaAdminClient(**_connection(bootstrap, "riverbank-provisioning", ssl_context, answer_ms))
     try:
-        async with _explained(bootstrap):
+        async with _explained(bootstrap), asyncio.timeout(answer_ms / 1000):
             await admin.start()
-            existing = set(await admin.list_topics()) & set(rows)
-            missing = [name for name in rows if name not in existing]
-            differences = await _differences(admin, {name: rows[name] for name in rows if name in existing})
+            existing = await admin.list_topics()
+            created = await _create(admin, {name: row for name, row in rows.items() if name not in existing}, replication)
+            differences = await _differences(admin, rows)
+            while differences is None:
+                await asyncio.sleep(_GLANCE_S)
+                differences = await _differences(admin, rows)
             if differences:
                 raise LogRefused(f"topics at {bootstrap} differ from their rows: {'; '.join(differences)}")
-            await _create(admin, {name: rows[name] for name in missing}, replication)
     finally:
         await admin.close()
-    return missing
+    return created
 
 
-async def _create(admin: AIOKafkaAdminClient, rows: Mapping[str, Topic], replication: int) -> None:
+async def _create(admin: AIOKafkaAdminClient, rows: Mapping[str, Topic], replication: int) -> list[str]:
     safe = {"min.insync.replicas": "2"} if replication >= 3 else {}
     wanted = [NewTopic(name, row.partitions, replication, topic_configs=row.broker_settings() | safe) for name, row in rows.items()]
-    if not wanted:
-        return
-    answer = await admin.create_topics(wanted)
-    for name, code, *message in answer.topic_errors:
+    created = []
+    for name, code, *message in (await admin.create_topics(wanted)).topic_errors if wanted else ():
         error = for_code(code)
-        # Two processes may provision at once; the later one finds on its next run whether they agree.
-        if code != 0 and error is not TopicAlreadyExistsError:
+        if code == 0:
+            created.append(name)
+        elif error is not TopicAlreadyExistsError:  # Two processes may provision at once.
             raise LogRefused(f"topic {name} cannot be created: {(message and message[0]) or error.__name__}")
+    return created
 
 
-async def _differences(admin: AIOKafkaAdminClient, rows: Mapping[str, Topic]) -> list[str]:
-    if not rows:
-        return []
+async def _differences(admin: AIOKafkaAdminClient, rows: Mapping[str, Topic]) -> list[str] | None:
+    """A sentence each; None while the broker that was asked has not heard of all of them, as happens just after creation."""
+    topics = await admin.describe_topics(list(rows))
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in rows]
+    configs = [each for response in await admin.describe_configs(resources) for each in response.resources]
+    if any(topic["error_code"] for topic in topics) or any(code for code, *_ in configs):
+        return None
     found = []
-    for described in await admin.describe_topics(list(rows)):
-        name, partitions = described["topic"], len(described["partitions"])
+    for topic in topics:
+        name, partitions = topic["topic"], len(topic["partitions"])
         if partitions != rows[name].partitions:
             found.append(f"{name} has {partitions} partitions instead of {rows[name].partitions}")
-    for response in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in rows]):
-        for _code, _message, _kind, name, entries in response.resources:
-            actual = {entry[0]: entry[1] for entry in entries}
-            found += [
-                f"{name} has {key}={actual.get(key)} instead of {value}"
-                for key, value in rows[name].broker_settings().items()
-                if actual.get(key) != value
-            ]
+    for _code, _message, _kind, name, entries in configs:
+        actual = {entry[0]: entry[1] for entry in entries}
+        wanted = rows[name].broker_settings()
+        found += [f"{name} has {key}={actual.get(key)} instead of {value}" for key, value in wanted.items() if actual.get(key) != value]
     return found
 
 

@@ -32,9 +32,9 @@ from federation.messages import (
     SignedRecord,
     SumRequested,
 )
-from streams.codec import HEADER_BYTES, MAGIC, DecodeError, _current, _decoded, _earlier, decode, encode, fingerprint
-from streams.schema_lock import locked_versions
-from streams.schemas import canonical_form, expanded
+from streams.codec import HEADER_BYTES, MAGIC, DecodeError, _current, _decoded, _earlier, _readable, decode, encode, fingerprint
+from streams.schema_lock import Version, locked_versions
+from streams.schemas import canonical_form, expanded, fingerprint_of
 from tests.streams.examples import KINDS, example, some
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -209,6 +209,7 @@ def test_an_int_that_does_not_fit_inside_an_optional_record():
     value = encode(saved).replace(b"\xfe\xff\xff\xff\x0f", b"\x80\x80\x80\x80\x10")
 
     assert refused(value).detail.startswith("EpochSaved: ready, from byte")
+    assert example(EpochReady).members[0].institution not in "".join(traceback.format_exception(refused(value)))
 
 
 def test_a_map_with_a_repeated_key():
@@ -359,3 +360,17 @@ def test_what_is_read_from_strangers_has_no_containers(kind: type):
 
     assert {shape["type"] for shape in shapes if isinstance(shape, dict)} <= {"fixed", "enum"}
     assert not any(isinstance(shape, list) for shape in shapes)
+
+
+def test_published_versions_are_known_by_their_headers():
+    """And today's schema is read as itself, though it is published too."""
+    known, written = earlier_transaction(lambda f: f.append({"name": "channel", "type": "string"}))
+    schema = canonical_form({**written, "type": "record"})
+    today = canonical_form(expanded("CardTransaction"))
+    versions = {"CardTransaction": [Version(fingerprint_of(form), "0.0.1", form) for form in (schema, today)]}
+
+    readable = _readable(lambda name: versions.get(name, ()))
+
+    assert len(readable) == len(KINDS) + 1
+    assert readable[known.header].shape.kind is CardTransaction  # type: ignore[attr-defined]
+    assert readable[header(CardTransaction)].read is None

@@ -139,6 +139,13 @@ async def test_topics_are_created_once_and_compared_ever_after(broker: EmbeddedK
     assert "retention.ms=604800000 instead of 3600000" in str(refused.value)
 
 
+async def test_two_may_provision_at_once(broker: EmbeddedKafka):
+    """Between them they create each topic once, and both find it as it should be."""
+    both = await asyncio.gather(*(provision_topics(broker.bootstrap, OWN_TOPICS, "twice") for _ in range(2)))
+
+    assert sorted(itertools.chain(*both)) == sorted(topic.full_name("twice") for topic in OWN_TOPICS)
+
+
 async def test_compacted_topics_keep_the_newest_of_each_key_only(broker: EmbeddedKafka):
     """Their clean-up is the one the row says."""
     row = replace(PARTIES, name="compacted.v1")
