@@ -1,0 +1,173 @@
+"""Every measurement, one after the other: prints Markdown, and writes it beside the raw rows below benchmarks/out.
+
+This is `make bench`; `make bench ARGS="--flower-python PATH"` measures Flower's secure aggregation in the same run.
+Never runs two measurements at once, except that peers alternate with what they are compared to."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+HERE = Path(__file__).parent
+Row = dict[str, Any]
+
+
+def rows_of(script: str, *arguments: str) -> list[Row]:
+    """The JSON a script printed: one document, or one a line. What it says on stderr is shown."""
+    argv = [sys.executable, str(HERE / script), *arguments]
+    print(f"... {script} {' '.join(arguments)}", file=sys.stderr, flush=True)
+    output = subprocess.run(argv, stdout=subprocess.PIPE, check=True, text=True, cwd=HERE.parent).stdout
+    try:
+        return [json.loads(output)]
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in output.splitlines()]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(value) for value in line) + " |" for line in lines)
+
+
+def _pair(cell: dict[str, float]) -> str:
+    return f"{cell['min']:,.1f} / {cell['median']:,.1f}"
+
+
+def secagg_text(rows: list[Row]) -> str:
+    """Rounds of both systems, line under line."""
+    lines = []
+    for row in rows:
+        what = [row["members"], row["dropped"]]
+        for name, key in (("Riverbank, set-up", "set_up"), ("Riverbank, round", "round"), ("Flower SecAgg+, round", "flower_round")):
+            cell = row[key]
+            if cell is None:
+                lines.append([*what, name, "not installed", "", ""])
+                continue
+            each = cell["up_bytes"]["median"] / row["dimension"]
+            lines.append([*what, name, _pair(cell["client_ms"]), _pair(cell["aggregator_ms"]), f"{each:.2f}"])
+    first = rows[0]
+    text = table(["members", "dropped", "what", "client ms", "aggregator ms", "up, bytes per parameter"], lines)
+    return f"""{text}
+
+{first["dimension"]:,} parameters; milliseconds are min / median of {first["repeats"]}; everybody works in turn on one core, no network, no disk. Clients are means
+over those who did not drop out; they drop out after the keys are agreed and before they send their vector.
+What each does more or less than the other:
+- Riverbank agrees on keys once for {first["epoch_rounds"]} rounds (its set-up row, paid once per epoch); Flower does so in every round, inside its row.
+- Riverbank expands masks with AES-256-CTR under 256-bit keys. Flower expands them with MT19937 from a 32-bit seed, which is not a
+  cryptographic generator.
+- Riverbank's records are Avro, each signed by its sender, verified by every reader, and the masked vectors are sealed to the aggregator as well.
+  Flower's messages go to protobuf and back, unsigned (its transport's TLS is not part of this).
+- Flower shares a 306-byte private key and a seed per round and combines all shares; Riverbank shares 32-byte secrets and combines a threshold.
+- Flower sends masked values as 8 bytes each, Riverbank as 4. Both quantise with stochastic rounding; neither adds noise here.
+- A Flower client reads what is addressed to it; a member of Riverbank reads every record of one log, and that is counted."""
+
+
+def kafka_text(rows: list[Row]) -> str:
+    """Rounds over a real broker."""
+    row = rows[0]
+    seconds = row["round_s"]
+    lines = [
+        ["institutions x parameters", f"{row['institutions']} x {row['dimension']:,}"],
+        ["from opening to model, s, median (min to max)", f"{seconds['median']} ({seconds['min']} to {seconds['max']})"],
+        ["of which the institutions' own computing, in one process", row["institutions_own_s_per_round"]],
+        ["last masked update to survivors named, s", row["last_update_to_survivors_s"]],
+        ["last share to model, s", row["last_share_to_model_s"]],
+        ["masked megabytes per round", row["masked_megabytes_per_round"]],
+        ["key set-up of the first epoch, s", row["epoch_setup_s"]],
+        ["aggregator, resident MB", ", ".join(map(str, row["aggregator_rss_mb"]))],
+    ]
+    return (
+        table(["what", "measured"], lines)
+        + f"\n\n{row['rounds']} rounds after one to warm up; broker, aggregator and members on this machine."
+    )
+
+
+def learning_text(rows: list[Row]) -> str:
+    """The worker beside bare River."""
+    row = rows[0]
+    lines = [
+        ["Riverbank's worker, records read", f"{row['records_per_s']['best']:,} / {row['records_per_s']['median']:,}"],
+        ["Riverbank's worker, labelled payments", f"{row['labelled_per_s']['best']:,} / {row['labelled_per_s']['median']:,}"],
+        [
+            "bare River, labelled examples",
+            f"{row['bare_river_labelled_per_s']['best']:,} / {row['bare_river_labelled_per_s']['median']:,}",
+        ],
+    ]
+    return f"""{table(["what", "per second, best / median"], lines)}
+
+{row["payments"]:,} payments with a label each, {row["repeats"]} repeats in turn, log in memory. Bare River does one prediction and one step of one model on features made
+beforehand. The worker does more for each payment: it decodes two records, refuses duplicates, computes the features, remembers the
+payment until its label, scores and teaches two models (federated and local-only), keeps their quality, and commits all of it to SQLite."""
+
+
+def lookups_text(rows: list[Row]) -> str:
+    """The portal beside fixed JSON."""
+    row = rows[0]
+    lines = [
+        [label, *(f"{row[key][column]:,.2f}" for column in ("p50_ms", "p99_ms")), f"{row[key]['requests_per_s']:,.0f}"]
+        for label, key in (("Riverbank's portal, 3 offers with reasons", "portal"), ("aiohttp, fixed JSON of the same size", "fixed_json"))
+    ]
+    return f"""{table(["server", "p50 ms", "p99 ms", "requests per s"], lines)}
+
+{row["requests"]:,} requests a pass over {row["connections"]} connections, medians of {row["repeats"]} passes in turn, {row["body_bytes"]} bytes an answer. The client is Python on the same machine and takes
+part of the time in both rows. The portal's feeds read a log in memory here; the bare server looks nothing up and measures nothing."""
+
+
+Text = Callable[[list[Row]], str]
+MEASUREMENTS: dict[str, tuple[str, tuple[str, ...], Text]] = {
+    "Secure aggregation, processor time": ("secagg.py", (), secagg_text),
+    "Rounds through Kafka and the aggregator's process": ("kafka_round.py", (), kafka_text),
+    "Learning, one institution, one core": ("learning.py", (), learning_text),
+    "Recommendation lookups over loopback": ("lookups.py", (), lookups_text),
+}
+
+
+def machine() -> Row:
+    """Where it was measured."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return {
+        "processor": model, "cores": psutil.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "python": platform.python_version(), "load_before": [round(value, 1) for value in os.getloadavg()],
+    }  # fmt: skip
+
+
+def main(flower_python: str | None) -> None:
+    """All of MEASUREMENTS."""
+    begun, where = dt.datetime.now(dt.UTC), machine()
+    raw: Row = {"date": begun.isoformat(timespec="seconds"), "machine": where, "measured": {}}
+    described = (
+        f"{where['cores']} cores, {where['processor']}, {where['memory_gib']} GiB, Python {where['python']}; load average before the run "
+        f"{', '.join(map(str, where['load_before']))} (one per core means that other work takes all of it)."
+    )
+    texts = [f"# Measurements of {begun:%Y-%m-%d %H:%M} UTC", described]
+    for title, (script, arguments, text) in MEASUREMENTS.items():
+        extra = ("--flower-python", flower_python) if flower_python and script == "secagg.py" else ()
+        rows = rows_of(script, *arguments, *extra)
+        raw["measured"][script] = rows
+        texts.append(f"## {title}\n\n`python benchmarks/{' '.join((script, *arguments))}`\n\n{text(rows)}")
+        print(f"\n{texts[-1]}\n", flush=True)
+    out = HERE / "out"
+    out.mkdir(exist_ok=True)
+    name = f"{begun:%Y-%m-%dT%H%M%SZ}"
+    (out / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n")
+    (out / f"{name}.md").write_text("\n\n".join(texts) + "\n")
+    print(f"written to {out / name}.md and .json", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--flower-python", default=os.environ.get("FLOWER_PYTHON"), help="an interpreter with flwr[simulation]==1.41.0 installed"
+    )
+    main(parser.parse_args().flower_python)
