@@ -28,6 +28,7 @@ from streams.kafka import KafkaLog
 from streams.ports import Log, LogReader, LogUnavailable, Position, Record
 from streams.settings import AuditProcess, read_private_file
 from streams.signed import Opened, open_record
+from streams.telemetry import AUDIT_ENTRIES, AUDIT_SECONDS, serve_metrics
 from streams.topology import AUDIT, PARTIES
 
 _LOOK_MS: Final = 200  # How long a stop may go unnoticed.
@@ -122,10 +123,13 @@ class Writer:
         entries = [one.row for one in taken if isinstance(one, Entry)]
         refused = [one for one in taken if isinstance(one, Refused)]
         positions = {(record.topic, record.partition): record.offset + 1 for record in records}
+        started = time.monotonic()
         await self._warehouse.insert("entries", ENTRY_COLUMNS, entries)
         await self._warehouse.insert("refused", REFUSED_COLUMNS, [one.row for one in refused])
         # Last: a crash before this line reads the records again, and their rows replace themselves.
         await self._warehouse.insert("positions", ("topic", "log_partition", "next_offset"), [(*key, at) for key, at in positions.items()])
+        AUDIT_SECONDS.observe(time.monotonic() - started)
+        AUDIT_ENTRIES.inc(len(entries))
         self.written += len(entries)
         for one in refused:
             self.refused[one.reason] += 1
@@ -187,6 +191,8 @@ async def run(settings: AuditProcess, parties: Parties) -> None:
 async def serve(settings: AuditProcess, parties: Parties, log: Log, stop: asyncio.Event) -> None:
     """Write and answer until `stop`; closes `log`. Errors as `run`."""
     audit = settings.audit
+    if settings.ops.metrics_port is not None:
+        serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(log.close)
         warehouse = await Warehouse.open(audit.dsn, password_in(audit.password_file), wait_s=_OWN_WAIT_S)

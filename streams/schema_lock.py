@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from streams.schemas import NAMESPACE, PRIMITIVES, canonical_form, definitions_in, expanded, fingerprint_of, raw_schemas, render_messages
+from streams.topology import render_topology
 
 # What a value written as the key may be read as (Avro 1.12, "Schema Resolution"), where messages have such types.
 _PROMOTIONS: Final = {
@@ -43,6 +44,12 @@ def lock_path() -> Path:
 def messages_path() -> Path:
     """Where the rendered messages lie."""
     return Path(str(importlib.resources.files("federation") / "messages.py"))
+
+
+def topology_page() -> Path | None:
+    """Where the page of topics lies; None outside a checkout, where there are no docs."""
+    page = Path(__file__).parents[1] / "docs" / "topology.md"
+    return page if page.parent.is_dir() else None
 
 
 def read_lock(path: Path | None = None) -> dict[str, tuple[Version, ...]]:
@@ -154,6 +161,9 @@ def check(lock: Path | None = None, messages: Path | None = None) -> list[str]:
         ]
     if (messages or messages_path()).read_text() != render_messages():
         problems.append("federation/messages.py is stale; run `riverbank schemas render`")
+    page = topology_page()
+    if page is not None and (not page.exists() or page.read_text() != render_topology()):
+        problems.append("docs/topology.md is stale; run `riverbank schemas render`")
     return problems
 
 
@@ -184,6 +194,9 @@ def update_lock(path: Path | None = None, *, afresh: bool = False) -> None:
 
 
 def render(*, afresh: bool = False) -> None:
-    """Write schemas/avro.lock and federation/messages.py for today's schemas; ValueError for an incompatible change."""
+    """Write schemas/avro.lock, federation/messages.py and, in a checkout, docs/topology.md; ValueError for an incompatible change."""
     update_lock(afresh=afresh)
     messages_path().write_text(render_messages())
+    page = topology_page()
+    if page is not None:
+        page.write_text(render_topology())

@@ -162,7 +162,7 @@ def chunk_partition(head: m.HeadName, chunk: int) -> int:
 def render_topology() -> str:
     """The text of docs/topology.md."""
     head = (
-        "# Topics\n\nRendered from the rows of `streams/topology.py` by `riverbank docs render`; do not edit.\n\n"
+        "# Topics\n\nRendered from the rows of `streams/topology.py` by `riverbank schemas render`; do not edit.\n\n"
         "An institution's own topics lie on its own Kafka cluster, and their full names begin with its name; no other\n"
         "institution, and not the aggregator, can read them. The federation's topics lie on the federation's cluster, and all\n"
         "but one of them carry `SignedRecord` envelopes. Values are single-object encoded Avro (`schemas/avro`).\n"
