@@ -264,7 +264,9 @@ def demo(
 ) -> None:
     """Five institutions learn together on this machine: broker, aggregator, audit and portals in processes of their own."""
     from riverbank.demo.run import EXPECTED, Demo, run_demo
+    from streams.telemetry import configure_logging
 
+    configure_logging("warning")
     asked = Demo(data=data, seed=seed, rounds=rounds, round_ms=round_ms, headless=headless, as_json=as_json, directory=directory)
     try:
         code = asyncio.run(run_demo(asked))

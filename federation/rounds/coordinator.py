@@ -25,7 +25,7 @@ from federation.rounds.effects import (
     Vector,
     model_digest,
 )
-from federation.rounds.transcript import Transcript
+from federation.rounds.transcript import DIFFERENCE_ROUNDS, Transcript
 
 __all__ = ["CoordinatorSettings", "CoordinatorState", "initial", "step"]
 
@@ -103,10 +103,10 @@ def _absorbed(  # noqa: PLR0911  # One branch per message.
             return state, tuple(_report(transcript, fault) for fault in faults)
         case m.RoundAbandoned():
             accused = {**state.accused, **dict.fromkeys(message.at_fault, message.epoch)}
-            return replace(_between_rounds(state), accused=accused), ()
+            return replace(_between_rounds(state), accused=accused, in_vain=_opened_in_vain(state, before)), ()
         case m.ModelPublished():
             ours = state.candidate is not None and model_digest(state.candidate) == message.model_digest
-            return replace(_between_rounds(state), model=state.candidate if ours else None), ()
+            return replace(_between_rounds(state), model=state.candidate if ours else None, in_vain=()), ()
         case _:
             return state, ()
 
@@ -116,6 +116,14 @@ def _between_rounds(state: CoordinatorState) -> CoordinatorState:
     started = state.transcript.round_next - 1
     kept = {proposal: at for proposal, at in state.proposed.items() if proposal[2] == 0 or proposal[2] >= started}
     return replace(state, updates={}, shares={}, masked_sum=None, refused=None, candidate=None, proposed=kept)
+
+
+def _opened_in_vain(state: CoordinatorState, before: Transcript) -> tuple[tuple[int, frozenset[str]], ...]:
+    """Sums that were opened and gave no model, the one of the round just abandoned included if shares had been revealed."""
+    ended = before.round
+    if ended is None or not ended.reveals:
+        return state.in_vain
+    return (*state.in_vain[-DIFFERENCE_ROUNDS:], (ended.opened.round, frozenset(ended.survivors)))
 
 
 def _summed(state: CoordinatorState, event: ChunksSummed | ChunksRefused) -> CoordinatorState:

@@ -72,3 +72,4 @@ class CoordinatorState:
     refused: ChunksRefused | None = None
     proposed: Mapping[Proposal, int] = field(default_factory=dict)  # When; a decision said and not yet read back.
     candidate: Vector | None = field(default=None, repr=False)  # The model proposed.
+    in_vain: tuple[tuple[int, frozenset[str]], ...] = ()  # (round, survivors) of sums that were opened and gave no model.

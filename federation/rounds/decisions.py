@@ -15,7 +15,7 @@ from federation.rounds import unmasking
 from federation.rounds.coordinator_state import CoordinatorState, Proposal
 from federation.rounds.effects import Effect, LoadModel, Publish, PublishModel, SumChunks, Vector, WakeAt, model_digest
 from federation.rounds.phases import EpochPhase, RoundPhase
-from federation.rounds.transcript import Epoch, Round
+from federation.rounds.transcript import DIFFERENCE_MIN, DIFFERENCE_ROUNDS, Epoch, Round
 from federation.rounds.transcript_round import may_switch, survivors_min
 from federation.secagg.quantize import UnusableSum, decode_sum
 
@@ -235,6 +235,13 @@ def _decide_survivors(desk: _Desk, epoch: Epoch, current: Round) -> None:
         absent = ", ".join(sorted(missing))
         _abandon(desk, m.AbandonReason.TOO_FEW_UPDATES, f"{len(current.updates)} updates, {least} needed; silent: {absent}")
         return
+    for number, earlier in desk.state.in_vain:
+        apart = sorted(earlier ^ set(current.updates))
+        if 0 < len(apart) < DIFFERENCE_MIN and opened.round - number <= DIFFERENCE_ROUNDS:
+            # Honest members refuse such a sum: beside the earlier one it would single somebody out.
+            detail = f"the sum would differ from round {number}'s, which gave no model, by {', '.join(apart)} alone"
+            _abandon(desk, m.AbandonReason.TOO_FEW_UPDATES, detail)
+            return
     named = m.SurvivorsNamed(
         head=opened.head,
         group=opened.group,

@@ -13,7 +13,7 @@ from federation.errors import OwnFault
 from federation.ids import Lane
 from federation.limits import COHORT_MIN
 from federation.rounds.phases import MemberStage
-from federation.rounds.transcript import Transcript
+from federation.rounds.transcript import DIFFERENCE_MIN, DIFFERENCE_ROUNDS, Transcript
 from federation.secagg.keys import KEY_BYTES, Secret
 
 
@@ -27,8 +27,8 @@ class Terms:
     noise_min: float = 0.0  # Least standard deviation of the noise in the sum, model units.
     members_min: int = COHORT_MIN  # At most a third of a roster may collude with the aggregator, who chooses the roster.
     survivors_min: int = COHORT_MIN
-    difference_min: int = 2  # Two sums of nearly the same data must differ by at least that many institutions.
-    difference_rounds: int = 8  # For how many rounds a sum that gave no model counts as nearly the same data.
+    difference_min: int = DIFFERENCE_MIN  # Two sums of nearly the same data must differ by at least that many institutions.
+    difference_rounds: int = DIFFERENCE_ROUNDS  # For how many rounds a sum that gave no model counts as nearly the same data.
 
     def problem(self, offered: m.RoundParameters) -> str | None:
         """Why the institution does not contribute under these parameters, or None."""

@@ -165,6 +165,13 @@ class Transcript:
         raise PeerFault("stale", f"epoch {number} is not being set up or used", accused=accused)
 
 
+DIFFERENCE_MIN: Final = 2
+"""Two sums of nearly the same data must differ by at least that many institutions, or not at all."""
+
+DIFFERENCE_ROUNDS: Final = 8
+"""For how many rounds a sum that gave no model counts as nearly the same data."""
+
+
 def in_lane(transcript: Transcript, message: LaneMessage) -> bool:
     """Whether the message is about this lane; one partition carries every group of a head."""
     return Lane(message.head, message.group) == transcript.lane
@@ -191,6 +198,11 @@ def is_over(transcript: Transcript, message: RoundMessage) -> bool:
     return ended is not None and (ended.epoch, ended.round) == (message.epoch, message.round)
 
 
+def _is_open(transcript: Transcript, message: RoundMessage) -> bool:
+    opened = transcript.round.opened if transcript.round else None
+    return opened is not None and (opened.epoch, opened.round) == (message.epoch, message.round)
+
+
 def round_move(transcript: Transcript, message: RoundMessage, *, accused: str) -> RoundPhase:
     """Where the table leads.
 
@@ -199,10 +211,9 @@ def round_move(transcript: Transcript, message: RoundMessage, *, accused: str) -
     """
     phase = transcript.round.phase if transcript.round else RoundPhase.IDLE
     if not isinstance(message, m.RoundOpened):
-        about = (message.epoch, message.round)
-        if isinstance(message, m.MaskedUpdate) and is_over(transcript, message):
+        if isinstance(message, m.MaskedUpdate) and not _is_open(transcript, message) and message.round < transcript.round_next:
             raise PeerFault(LATE, "its masked update came when the round was over", accused=accused)
-        if transcript.round is None or about != (transcript.round.opened.epoch, transcript.round.opened.round):
+        if not _is_open(transcript, message):
             raise PeerFault("stale", f"{type(message).__name__} for e{message.epoch} r{message.round}, not the open round", accused=accused)
     row: Mapping[Word, RoundPhase] = ROUND_MOVES[phase]
     if type(message) not in row and isinstance(message, m.MaskedUpdate):

@@ -299,7 +299,7 @@ def test_shares_before_the_quorum_of_acks():
 
 
 def test_a_replay_from_an_earlier_round():
-    """A record of a round that is long over is stale, whoever appends it again."""
+    """A masked update of a round that is long over comes too late, whoever appends it again, and changes nothing."""
     table = Table("ABCDE", rounds_per_epoch=4)
     update = table.until(m.MaskedUpdate)
     table.until_ended(2)
@@ -308,7 +308,7 @@ def test_a_replay_from_an_earlier_round():
     table.say(update.sender, update.message)
     table.until_ended()
 
-    assert faults(table, "stale") == everybody(table, accused=update.sender)
+    assert faults(table, "late") == {(AGGREGATOR, update.sender)}
     assert isinstance(ending(table), m.ModelPublished)
 
 
@@ -449,8 +449,32 @@ def test_sums_that_would_single_one_out():
     table = Table("ABCDE")
     second = _spoilt_then(table, "ABCD")
 
-    assert faults(table, "differencing") == {(name, AGGREGATOR) for name in table.names}
     assert isinstance(second, m.RoundAbandoned)
+    assert "by E alone" in second.detail
+    assert faults(table, "differencing") == set()
+
+
+def test_members_refuse_to_single_one_out():
+    """An aggregator that asks for such a sum all the same gets no acks, and is named."""
+    table = Table("ABCDE")
+    table.until(m.SharesRevealed, count=5)
+    say_first(table, AGGREGATOR, _abandon(table))
+    table.drain()
+    plain = table.contribute
+    table.contribute = lambda name, wanted: plain(name, wanted) if name != "E" else None
+    opened = table.until(m.RoundOpened).message
+    table.until(m.MaskedUpdate, count=4)
+    table.deliver()
+    updates = {sent.sender: sent.digest for sent in table.said(m.MaskedUpdate) if sent.message.round == opened.round}
+    named = m.SurvivorsNamed(
+        head=opened.head, group=0, epoch=opened.epoch, round=opened.round, ready_digest=opened.ready_digest,
+        survivors=tuple(m.Survivor(institution=name, update_digest=updates[name]) for name in "ABCD"),
+    )  # fmt: skip
+    say_first(table, AGGREGATOR, named)
+    table.until_ended()
+
+    assert faults(table, "differencing") == {(name, AGGREGATOR) for name in table.names}
+    assert isinstance(ending(table), m.RoundAbandoned)
 
 
 def test_the_same_members_again_are_summed():
