@@ -40,7 +40,9 @@ class Parties:
                 records = await reader.poll(_BATCH, _WAIT_MS)
                 for record in records:
                     self._admit(record)
-                self._next = records[-1].offset + 1 if records else end  # Compaction may have taken what was there.
+                if not records:
+                    break  # A slow broker, or compaction took what was there: next time from here again, never past what was not read.
+                self._next = records[-1].offset + 1
         finally:
             await reader.close()
         return self.registry is not before

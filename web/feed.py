@@ -101,8 +101,9 @@ class Feed:
 
 
 def federation_fold(federation: str, parties: Parties, apply: Callable[[m.Message], None]) -> Callable[[Record], None]:
-    """Fold for PARTIES (admitted) and signed federation topics (verified, then applied)."""
+    """Fold for PARTIES (admitted) and the signed ROUNDS and STATUS (verified, entitled, then applied)."""
     rows = {row.full_name(): row for row in topology.FEDERATION_TOPICS}
+    aggregators: set[str] = set()
 
     def fold(record: Record) -> None:
         if record.value is None:
@@ -112,8 +113,14 @@ def federation_fold(federation: str, parties: Parties, apply: Callable[[m.Messag
             certified = decode(record.value, row.carries, row.bytes_max)
             if isinstance(certified, m.PartyCertified):
                 parties.admit(certified)
+                if certified.role is m.PartyRole.AGGREGATOR:
+                    aggregators.add(certified.party)
             return
-        apply(open_record(record.value, topic=row, federation=federation, verify=parties.verify).message)
+        opened = open_record(record.value, topic=row, federation=federation, verify=parties.verify)
+        # What an institution says names it; the rest are decisions, which are the aggregator's alone.
+        if not hasattr(opened.message, "institution") and opened.sender not in aggregators:
+            raise PeerFault("not_entitled", f"only the aggregator says {type(opened.message).__name__}", accused=opened.sender)
+        apply(opened.message)
 
     return fold
 

@@ -50,7 +50,7 @@ async def recommendations(request: http.Request) -> http.Response:
     customer, wanted = request.match_info["customer"], request.query.get("n", str(OFFERS_DEFAULT))
     if not _KEY.fullmatch(customer):
         raise Problem(HTTPStatus.BAD_REQUEST, f"A customer has 1 to {NAME_LENGTH_MAX} characters of A-Z a-z 0-9 . _ : -")
-    if not wanted.isascii() or not wanted.isdigit() or not 1 <= int(wanted[:4]) <= OFFERS_MAX:
+    if not re.fullmatch(r"[0-9]{1,4}", wanted) or not 1 <= int(wanted) <= OFFERS_MAX:
         raise Problem(HTTPStatus.BAD_REQUEST, f"n is a whole number from 1 to {OFFERS_MAX}")
     window, institution = request.app[WINDOW], _institution(request)
     with telemetry.SCORE_SECONDS.labels(head=m.HeadName.PRODUCTS.value).time():

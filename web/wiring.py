@@ -94,6 +94,8 @@ async def run(settings: WebProcess, parties: Parties) -> None:
             group.create_task(made.certificates.run())
             group.create_task(_follow(made, group))
             group.create_task(_serve(web, made.window))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures  # The first ended the others; the operator gets its sentence.
     finally:
         await log.close()
         if own is not None:

@@ -101,7 +101,7 @@ async def test_without_a_model_the_answer_is_503(portal: Portal):
     assert (answer.status, answer.headers["Retry-After"], answer.content_type) == (503, "1", "application/problem+json")
 
 
-@pytest.mark.parametrize("path", ["c%201", "c-1?n=0", "c-1?n=21", "c-1?n=x", "c-1?n=1e3", "x" * 65])
+@pytest.mark.parametrize("path", ["c%201", "c-1?n=0", "c-1?n=21", "c-1?n=x", "c-1?n=1e3", "c-1?n=00019999999", "x" * 65])
 async def test_bad_lookups_are_named(portal: Portal, path: str):
     """A customer or a count that cannot be is a 400 that says what is allowed."""
     answer = await portal.client.get(f"/api/v1/recommendations/{path}")
