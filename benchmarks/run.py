@@ -54,13 +54,14 @@ def secagg_text(rows: list[Row]) -> str:
                 lines.append([*what, name, "not installed", "", ""])
                 continue
             each = cell["up_bytes"]["median"] / row["dimension"]
-            lines.append([*what, name, _pair(cell["client_ms"]), _pair(cell["aggregator_ms"]), f"{each:.2f}"])
+            label = f"{name} ({row['flower_repeats']})" if key == "flower_round" else name
+            lines.append([*what, label, _pair(cell["client_ms"]), _pair(cell["aggregator_ms"]), f"{each:.2f}"])
     first = rows[0]
     text = table(["members", "dropped", "what", "client ms", "aggregator ms", "up, bytes per parameter"], lines)
     return f"""{text}
 
-{first["dimension"]:,} parameters; milliseconds are min / median of {first["repeats"]}; everybody works in turn on one core, no network, no disk. Clients are means
-over those who did not drop out; they drop out after the keys are agreed and before they send their vector.
+{first["dimension"]:,} parameters; milliseconds of processor time, min / median of {first["repeats"]} (of Flower's: of the number in brackets); everybody works in
+turn on one core, no network, no disk. Clients are means over those who did not drop out; they drop out after the keys are agreed and before they send their vector.
 What each does more or less than the other:
 - Riverbank agrees on keys once for {first["epoch_rounds"]} rounds (its set-up row, paid once per epoch); Flower does so in every round, inside its row.
 - Riverbank expands masks with AES-256-CTR under 256-bit keys. Flower expands them with MT19937 from a 32-bit seed, which is not a
@@ -96,14 +97,14 @@ def learning_text(rows: list[Row]) -> str:
     """The worker beside bare River."""
     row = rows[0]
     lines = [
-        ["Riverbank's worker, records read", f"{row['records_per_s']['best']:,} / {row['records_per_s']['median']:,}"],
-        ["Riverbank's worker, labelled payments", f"{row['labelled_per_s']['best']:,} / {row['labelled_per_s']['median']:,}"],
-        [
-            "bare River, labelled examples",
-            f"{row['bare_river_labelled_per_s']['best']:,} / {row['bare_river_labelled_per_s']['median']:,}",
-        ],
+        [label, *(f"{row[key][clock + 'best']:,} / {row[key][clock + 'median']:,}" for clock in ("", "processor_"))]
+        for label, key in (
+            ("Riverbank's worker, records read", "records_per_s"),
+            ("Riverbank's worker, labelled payments", "labelled_per_s"),
+            ("bare River, labelled examples", "bare_river_labelled_per_s"),
+        )
     ]
-    return f"""{table(["what", "per second, best / median"], lines)}
+    return f"""{table(["what", "per second, best / median", "per second of processor time"], lines)}
 
 {row["payments"]:,} payments with a label each, {row["repeats"]} repeats in turn, log in memory. Bare River does one prediction and one step of one model on features made
 beforehand. The worker does more for each payment: it decodes two records, refuses duplicates, computes the features, remembers the
