@@ -30,6 +30,7 @@ from federation.messages import HeadName
 _PREFIX: Final = "RIVERBANK_"
 _DELIMITER: Final = "__"
 _DAY_MS: Final = 24 * 3_600_000
+_EPOCH_MS_MAX: Final = 15 * _DAY_MS  # Half of what the rounds' topic is kept for (streams/topology.py).
 
 
 class SettingsError(Exception):
@@ -196,6 +197,15 @@ class AggregatorSettings(_Section):
         count = len(self.members)
         if self.survivors_min is not None and not threshold_of(count) <= self.survivors_min <= count:
             raise ValueError(f"survivors_min must be {threshold_of(count)} to {count}, for {count} members")
+        for head, settings in self.heads.items():
+            if settings.examples_floor > settings.examples_max * count:
+                raise ValueError(
+                    f"heads.{head.value}: {count} members never bring {settings.examples_floor} examples; lower noise_multiplier or examples_min"
+                )
+        if self.epoch_rounds * self.round_ms > _EPOCH_MS_MAX:
+            raise ValueError(
+                f"epoch_rounds * round_ms must be at most {_EPOCH_MS_MAX // _DAY_MS} days: a restart reads the log from the epoch's beginning"
+            )
         return self
 
 

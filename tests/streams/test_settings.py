@@ -150,6 +150,14 @@ def test_a_list_in_the_environment_is_json(problems, monkeypatch: pytest.MonkeyP
     ("addition", "sentence"),
     [
         ("survivors_min = 5\n", "aggregator: survivors_min must be 3 to 4, for 4 members"),
+        (
+            "[aggregator.heads.fraud]\nnoise_multiplier = 1.25\nscale = 1000.0\n",
+            "aggregator: heads.fraud: 4 members never bring 250 examples; lower noise_multiplier or examples_min",
+        ),
+        (
+            "round_ms = 86400000\n",
+            "aggregator: epoch_rounds * round_ms must be at most 15 days: a restart reads the log from the epoch's beginning",
+        ),
         ("survivors_min = 2\n", "aggregator.survivors_min: input should be greater than or equal to 3"),
         ("epoch_rounds = 65\n", "aggregator.epoch_rounds: input should be less than or equal to 64"),
         ("round_ms = 0\n", "aggregator.round_ms: input should be greater than or equal to 1"),
