@@ -15,6 +15,7 @@ from federation.rounds.decisions import decisions_of
 from federation.rounds.effects import (
     ChunksRefused,
     ChunksSummed,
+    CohortsMerged,
     Effect,
     Event,
     InvitedChanged,
@@ -55,6 +56,9 @@ def step(state: CoordinatorState, event: Event) -> tuple[CoordinatorState, tuple
             state, effects = _received(state, event)
         case ChunksSummed() | ChunksRefused():
             state = _summed(state, event)
+        case CohortsMerged(round_id, vector):
+            if state.opened is not None and round_id == state.transcript.round_id():
+                state = replace(state, candidate=vector)
         case InvitedChanged(invited):
             state = replace(state, invited=tuple(sorted(set(invited))))
         case ModelLoaded(vector):
@@ -104,6 +108,8 @@ def _absorbed(  # noqa: PLR0911  # One branch per message.
         case m.RoundAbandoned():
             accused = {**state.accused, **dict.fromkeys(message.at_fault, message.epoch)}
             return replace(_between_rounds(state), accused=accused, in_vain=_opened_in_vain(state, before)), ()
+        case m.ModelPublished() if message.group != state.settings.lane.group:
+            return replace(state, model=None), ()  # Of a cohort beside ours: ours goes on from it, once it is loaded.
         case m.ModelPublished():
             ours = state.candidate is not None and model_digest(state.candidate) == message.model_digest
             return replace(_between_rounds(state), model=state.candidate if ours else None, in_vain=()), ()
@@ -115,7 +121,7 @@ def _between_rounds(state: CoordinatorState) -> CoordinatorState:
     """Without what belonged to the round that ended."""
     started = state.transcript.round_next - 1
     kept = {proposal: at for proposal, at in state.proposed.items() if proposal[2] == 0 or proposal[2] >= started}
-    return replace(state, updates={}, shares={}, masked_sum=None, refused=None, candidate=None, proposed=kept)
+    return replace(state, updates={}, shares={}, masked_sum=None, refused=None, opened=None, candidate=None, proposed=kept)
 
 
 def _opened_in_vain(state: CoordinatorState, before: Transcript) -> tuple[tuple[int, frozenset[str]], ...]:

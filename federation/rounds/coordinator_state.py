@@ -43,6 +43,7 @@ class CoordinatorSettings:
     rounds_left_min: int = 4  # With fewer rounds left, the next epoch is set up.
     propose_again_ms: int = 30_000  # A decision not read back by then is said again.
     server_step: float = 1.0
+    cohorts: int = 1  # How many lanes this head has; with more than one, the shell merges what each of them opens.
 
     def __post_init__(self) -> None:
         waits = (self.period_ms, self.masked_wait_ms, self.unmask_wait_ms, self.keys_wait_ms, self.shares_wait_ms, self.propose_again_ms)
@@ -50,8 +51,19 @@ class CoordinatorSettings:
             raise OwnFault("waits are positive and an epoch has 1 to 64 rounds")
         if self.rounds_left_min < 1:
             raise OwnFault("the next epoch is set up at the latest when no round is left: rounds_left_min is at least 1")
+        if self.cohorts < 1 or not 0 <= self.lane.group < self.cohorts:
+            raise OwnFault(f"lane {self.lane} of {self.cohorts} cohorts")
         if min(self.members_min, self.survivors_min) < COHORT_MIN:
             raise OwnFault(f"fewer than {COHORT_MIN} members cannot hide among one another")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSum:
+    """What the survivors' sum says, once it is open."""
+
+    sum_digest: bytes
+    mean_delta: Vector = field(repr=False)
+    examples: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,5 +83,6 @@ class CoordinatorState:
     masked_sum: RingVector | None = field(default=None, repr=False)
     refused: ChunksRefused | None = None
     proposed: Mapping[Proposal, int] = field(default_factory=dict)  # When; a decision said and not yet read back.
+    opened: OpenedSum | None = field(default=None, repr=False)  # Of the open round.
     candidate: Vector | None = field(default=None, repr=False)  # The model proposed.
     in_vain: tuple[tuple[int, frozenset[str]], ...] = ()  # (round, survivors) of sums that were opened and gave no model.

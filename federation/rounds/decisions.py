@@ -12,8 +12,19 @@ from federation.errors import PeerFault
 from federation.limits import COHORT_MIN, threshold_of
 from federation.merge import next_model
 from federation.rounds import unmasking
-from federation.rounds.coordinator_state import CoordinatorState, Proposal
-from federation.rounds.effects import Effect, LoadModel, Publish, PublishModel, SumChunks, Vector, WakeAt, model_digest
+from federation.rounds.coordinator_state import CoordinatorState, OpenedSum, Proposal
+from federation.rounds.effects import (
+    CohortOpened,
+    Effect,
+    LoadModel,
+    Publish,
+    PublishModel,
+    RingVector,
+    SumChunks,
+    Vector,
+    WakeAt,
+    model_digest,
+)
 from federation.rounds.phases import EpochPhase, RoundPhase
 from federation.rounds.transcript import DIFFERENCE_MIN, DIFFERENCE_ROUNDS, Epoch, Round
 from federation.rounds.transcript_round import may_switch, survivors_min
@@ -29,6 +40,7 @@ class _Desk:
     effects: list[Effect] = field(default_factory=list)
     proposed: dict[Proposal, int] = field(default_factory=dict)
     wake_ms: list[int] = field(default_factory=list)
+    opened: OpenedSum | None = None
     candidate: Vector | None = None
 
     def due(self, at_ms: int) -> bool:
@@ -53,7 +65,7 @@ class _Desk:
 
 def decisions_of(state: CoordinatorState, now_ms: int) -> tuple[CoordinatorState, tuple[Effect, ...]]:
     """The effects due now, ending with a WakeAt when time alone will bring the next; and the state that remembers them."""
-    desk = _Desk(state, now_ms, proposed=dict(state.proposed), candidate=state.candidate)
+    desk = _Desk(state, now_ms, proposed=dict(state.proposed), opened=state.opened, candidate=state.candidate)
     if state.model is None:
         known = state.transcript
         desk.propose(("LoadModel", 0, known.model_version), LoadModel(known.model_version, known.model_digest))
@@ -64,7 +76,7 @@ def decisions_of(state: CoordinatorState, now_ms: int) -> tuple[CoordinatorState
         _decide_round(desk, state.transcript.running(), state.transcript.round)
     if desk.wake_ms:
         desk.effects.append(WakeAt(min(desk.wake_ms)))
-    return replace(state, proposed=desk.proposed, candidate=desk.candidate), tuple(desk.effects)
+    return replace(state, proposed=desk.proposed, opened=desk.opened, candidate=desk.candidate), tuple(desk.effects)
 
 
 # --- epochs ---------------------------------------------------------------------------------------------------------
@@ -182,6 +194,8 @@ def _decide_opening(desk: _Desk) -> None:
     ):
         return
     due_ms = known.opened_at_ms + settings.period_ms
+    if settings.cohorts > 1:
+        due_ms -= due_ms % settings.period_ms  # All of a head's cohorts open on the same beat, to be merged.
     if not desk.due(due_ms) or _opened_under_another_epoch(desk, epoch):
         return
     opened = m.RoundOpened(
@@ -217,10 +231,18 @@ def _decide_round(desk: _Desk, epoch: Epoch, current: Round) -> None:
     _ask_for_sum(desk, epoch, current)
     refused = desk.state.refused
     lacking = unmasking.lacking(epoch, desk.state.shares)
+    masked_sum = desk.state.masked_sum
     if refused is not None:
         _abandon(desk, m.AbandonReason.MISBEHAVIOUR, refused.detail, refused.at_fault)
-    elif current.phase is RoundPhase.UNMASKING and not lacking and desk.state.masked_sum is not None and desk.state.model is not None:
-        _decide_model(desk, current)
+        return
+    if desk.opened is None and current.phase is RoundPhase.UNMASKING and not lacking and masked_sum is not None:
+        desk.opened = _open(desk, current, masked_sum)
+        if desk.opened is None:
+            return
+    made = desk.opened
+    vector = None if made is None else _next_vector(desk, current, made)
+    if made is not None and vector is not None:
+        _publish(desk, current, made, vector)
     elif desk.due(opened.unmask_deadline_ms):
         _abandon(desk, *_why_unfinished(desk, epoch, current, lacking))
 
@@ -268,26 +290,46 @@ def _why_unfinished(desk: _Desk, epoch: Epoch, current: Round, lacking: tuple[st
         return m.AbandonReason.TOO_FEW_SHARES, f"{len(current.reveals)} members revealed shares; not enough of {', '.join(lacking)}"
     if desk.state.masked_sum is None:
         return m.AbandonReason.BAD_SUM, "the masked chunks were not summed in time"
+    if desk.state.settings.cohorts > 1:
+        return m.AbandonReason.TOO_FEW_UPDATES, "the cohorts beside were not merged with this one in time"
     return m.AbandonReason.AGGREGATOR_RESTARTED, "the model that the round started from was not loaded in time"
 
 
-def _decide_model(desk: _Desk, current: Round) -> None:
-    state, opened = desk.state, current.opened
-    if state.masked_sum is None or state.model is None:
-        return
+def _open(desk: _Desk, current: Round, masked_sum: RingVector) -> OpenedSum | None:
+    """The sum, opened and judged; None if the round is to be abandoned for what it is."""
+    state = desk.state
     try:
-        total = unmasking.open_sum(state.transcript, state.shares, state.updates, state.masked_sum)
+        total = unmasking.open_sum(state.transcript, state.shares, state.updates, masked_sum)
         mean_delta, examples = decode_sum(total, state.transcript.running().parameters, len(current.survivors))
     except PeerFault as fault:
         _abandon(desk, m.AbandonReason.BAD_SHARES, fault.detail, (fault.accused,))
-        return
+        return None
     except UnusableSum as unusable:
         _abandon(desk, unusable.reason, unusable.detail)
-        return
+        return None
     if examples < state.settings.examples_min:
         _abandon(desk, m.AbandonReason.TOO_FEW_EXAMPLES, f"{examples} examples, {state.settings.examples_min} needed")
-        return
-    vector = next_model(state.model, mean_delta, server_step=state.settings.server_step)
+        return None
+    return OpenedSum(unmasking.sum_digest(total), mean_delta, examples)
+
+
+def _next_vector(desk: _Desk, current: Round, made: OpenedSum) -> Vector | None:
+    """The next model: from our sum alone, or the one the shell has merged from several cohorts; None while it is not known."""
+    settings, base = desk.state.settings, desk.state.model
+    if settings.cohorts == 1:
+        return None if base is None else next_model(base, made.mean_delta, server_step=settings.server_step)
+    if desk.candidate is None:
+        opened = current.opened
+        cohort = CohortOpened(
+            desk.state.transcript.round_id(), opened.model_version, opened.model_digest, made.mean_delta, made.examples,
+            opened.unmask_deadline_ms,
+        )  # fmt: skip
+        desk.propose(("CohortOpened", opened.epoch, opened.round), cohort)
+    return desk.candidate
+
+
+def _publish(desk: _Desk, current: Round, made: OpenedSum, vector: Vector) -> None:
+    opened = current.opened
     published = m.ModelPublished(
         head=opened.head,
         group=opened.group,
@@ -297,10 +339,10 @@ def _decide_model(desk: _Desk, current: Round) -> None:
         model_digest=model_digest(vector),
         base_digest=opened.model_digest,
         contributors=current.survivors,
-        examples=examples,
+        examples=made.examples,
         survivors_digest=current.survivors_digest,
-        sum_digest=unmasking.sum_digest(total),
-        noise_sigma=state.transcript.running().parameters.noise_sigma,
+        sum_digest=made.sum_digest,
+        noise_sigma=desk.state.transcript.running().parameters.noise_sigma,
         published_at_ms=desk.now_ms,
     )
     desk.candidate = vector

@@ -80,6 +80,14 @@ class ModelLoaded:
     vector: Vector = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class CohortsMerged:
+    """Coordinator of one cohort of several: the answer to CohortOpened, the next model float64[dimension] (rounds.groups.merged)."""
+
+    round_id: RoundId
+    vector: Vector = field(repr=False)
+
+
 # --- effects ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Publish:
@@ -129,6 +137,18 @@ class SumChunks:
 
 
 @dataclass(frozen=True, slots=True)
+class CohortOpened:
+    """Coordinator of one cohort of several: its mean delta, float64[dimension]; answer with CohortsMerged before the round's deadline."""
+
+    round_id: RoundId
+    model_version: int  # That the round started from.
+    model_digest: bytes
+    mean_delta: Vector = field(repr=False)
+    examples: int
+    unmask_deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoadModel:
     """Coordinator, after a restart: read this model from the models' topic and answer with ModelLoaded."""
 
@@ -156,5 +176,5 @@ class Report:
     round_id: RoundId | None = None
 
 
-Event = Received | Tick | ContributionReady | ChunksSummed | ChunksRefused | InvitedChanged | ModelLoaded
-Effect = Publish | PublishModel | WakeAt | PrepareContribution | SumChunks | LoadModel | RoundEnded | Report
+Event = Received | Tick | ContributionReady | ChunksSummed | ChunksRefused | CohortsMerged | InvitedChanged | ModelLoaded
+Effect = Publish | PublishModel | WakeAt | PrepareContribution | SumChunks | CohortOpened | LoadModel | RoundEnded | Report

@@ -86,6 +86,8 @@ def _react(  # noqa: C901, PLR0911  # One branch per message.
             return participant_round.on_survivors(state, message)
         case m.SurvivorsAcked():
             return participant_round.on_acked(state, entropy)
+        case m.ModelPublished() if message.group != state.settings.lane.group:
+            return state, ()  # Of a cohort beside ours: the transcript names the model, no round of ours has ended.
         case m.ModelPublished() | m.RoundAbandoned():
             return participant_round.on_ended(state, before, message)
         case _:

@@ -10,7 +10,7 @@ from federation.errors import PeerFault
 from federation.rounds import transcript_epoch, transcript_round
 from federation.rounds.effects import Received
 from federation.rounds.phases import AGGREGATOR_SAYS, INSTITUTION_SAYS
-from federation.rounds.transcript import LaneMessage, Transcript, in_lane
+from federation.rounds.transcript import LaneMessage, Transcript, in_lane, is_sister
 
 
 def fold(transcript: Transcript, received: Received) -> Transcript:
@@ -23,9 +23,11 @@ def fold(transcript: Transcript, received: Received) -> Transcript:
     message = received.message
     if not isinstance(message, LaneMessage):
         raise PeerFault("not_entitled", f"{type(message).__name__} does not belong in the rounds' log", accused=received.sender)
-    if not in_lane(transcript, message):
+    if not in_lane(transcript, message) and not is_sister(transcript, message):
         return transcript
     _check_entitled(transcript, message, received.sender)
+    if isinstance(message, m.ModelPublished) and not in_lane(transcript, message):
+        return transcript_round.published_beside(transcript, message, received)
     # A reader that starts in the middle of the log has not seen the beginning of earlier epochs: nobody's fault.
     if message.epoch < transcript.epoch_first or (transcript.epoch_first == 0 and not isinstance(message, m.EpochAnnounced)):
         return transcript

@@ -177,6 +177,11 @@ def in_lane(transcript: Transcript, message: LaneMessage) -> bool:
     return Lane(message.head, message.group) == transcript.lane
 
 
+def is_sister(transcript: Transcript, message: LaneMessage) -> bool:
+    """Whether the message names a model that a cohort beside ours, of the same head, has ended its round with: it is ours too."""
+    return isinstance(message, m.ModelPublished) and message.head == transcript.lane.head and message.group != transcript.lane.group
+
+
 def refuse_move(phase: EpochPhase | RoundPhase | MemberStage, message: LaneMessage, *, accused: str) -> PeerFault:
     """The fault of a message that the table does not permit in this phase."""
     return PeerFault("out_of_phase", f"{type(message).__name__} while {phase.value}", accused=accused)

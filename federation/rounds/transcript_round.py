@@ -152,6 +152,9 @@ def published(transcript: Transcript, message: m.ModelPublished, received: Recei
     claim = (message.version, message.base_digest, message.contributors, message.survivors_digest)
     due = (current.opened.model_version + 1, current.opened.model_digest, current.survivors, current.survivors_digest)
     require_peer(claim == due, "bad_model", "not made from this round", accused=sender)
+    # A cohort beside ours may have said the next model already; then it is this one.
+    beside = transcript.model_version == message.version and transcript.model_digest != message.model_digest
+    require_peer(not beside and transcript.model_version <= message.version, "second_decision", "another model than beside", accused=sender)
     return replace(
         transcript,
         round=None,
@@ -160,6 +163,24 @@ def published(transcript: Transcript, message: m.ModelPublished, received: Recei
         model_known=True,
         ended=Ending(message.epoch, message.round, received.digest, abandoned=False),
     )
+
+
+def published_beside(transcript: Transcript, message: m.ModelPublished, received: Received) -> Transcript:
+    """A cohort of the same head beside ours ended its round in a model: the next round of ours starts from it too.
+
+    Fault "second_decision": another model of a version that is known; "bad_model": not made from the model before.
+    """
+    if not transcript.model_known:
+        return transcript  # A reader from the middle of the log: the next opening tells it the model.
+    if message.version <= transcript.model_version:
+        known = message.version < transcript.model_version or message.model_digest == transcript.model_digest
+        require_peer(known, "second_decision", f"another model {message.version}", accused=received.sender)
+        return transcript
+    made_from = (message.version - 1, message.base_digest)
+    require_peer(
+        made_from == (transcript.model_version, transcript.model_digest), "bad_model", "not made from the newest", accused=received.sender
+    )
+    return replace(transcript, model_version=message.version, model_digest=message.model_digest)
 
 
 def abandoned(transcript: Transcript, message: m.RoundAbandoned, received: Received) -> Transcript:

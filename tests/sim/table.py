@@ -85,14 +85,21 @@ class Table:
     """The state of everybody and the log between them."""
 
     def __init__(
-        self, names: Iterable[str], *, seed: int = 0, dimension: int = 3, terms: Mapping[str, int | float] | None = None, **settings: object
+        self,
+        names: Iterable[str],
+        *,
+        seed: int = 0,
+        dimension: int = 3,
+        terms: Mapping[str, int | float] | None = None,
+        lane: Lane = LANE,
+        **settings: object,
     ) -> None:
         self.names = tuple(sorted(names))
         self.dimension = dimension
         self.sealing_secret = Secret(Stream(seed, "sealing")(32))
         arguments: dict[str, object] = {"parameters": parameters(dimension), "rounds_per_epoch": 2, "rounds_left_min": 1, **settings}
         self.coordinator_settings = CoordinatorSettings(
-            federation=FEDERATION, lane=LANE, party=AGGREGATOR, sealing_secret=self.sealing_secret, **arguments  # type: ignore[arg-type]
+            federation=FEDERATION, lane=lane, party=AGGREGATOR, sealing_secret=self.sealing_secret, **arguments  # type: ignore[arg-type]
         )  # fmt: skip
         self.terms = Terms(dimension=dimension, layout_digest=LAYOUT, clip_norm_max=1.0, **(terms or {}))  # type: ignore[arg-type]
         self.start: Vector = np.zeros(dimension)
@@ -120,7 +127,7 @@ class Table:
         """An institution that has read nothing."""
         settings = ParticipantSettings(
             federation=FEDERATION,
-            lane=LANE,
+            lane=self.coordinator_settings.lane,
             party=name,
             aggregator=AGGREGATOR,
             aggregator_sealing_key=x25519_public(self.sealing_secret),
