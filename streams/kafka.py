@@ -151,11 +151,11 @@ class KafkaLog(Log):
 
 async def _abort(producer: AIOKafkaProducer) -> None:
     """Stop without flushing. An idempotent producer never gives a record up, so its own stop() waits for a dead broker for ever."""
-    sender, accumulator = producer._sender, producer._message_accumulator  # noqa: SLF001 There is no public way.
-    sender.sender_task.cancel()
-    await asyncio.wait([sender.sender_task])
-    accumulator.fail_all(KafkaConnectionError("given up"))
-    await producer.stop()
+    sender_task = producer._sender.sender_task  # noqa: SLF001 There is no public way.
+    sender_task.cancel()
+    await asyncio.wait([sender_task])
+    producer._closed = True  # noqa: SLF001 Else it complains when it is collected.
+    await producer.client.close()
 
 
 async def _refuse_impossible(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:

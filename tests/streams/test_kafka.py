@@ -68,14 +68,16 @@ async def mortal(tmp_path: Path) -> AsyncIterator[EmbeddedKafka]:
 async def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(mortal: EmbeddedKafka):
     """SIGKILL in the middle of appends: every record is there, repeated ones apart in the order of their appends."""
     log = KafkaLog(mortal.bootstrap, answer_ms=2_000)
-    sent = [number.to_bytes(2, "big") for number in range(400)]
+    sent = [number.to_bytes(2, "big") for number in range(4000)]
+    under_way = asyncio.Event()
 
     async def append_all() -> None:
         for start in range(0, len(sent), 10):
             await log.append([Outgoing(ROUNDS.name, 0, b"k", value) for value in sent[start : start + 10]])
+            under_way.set()
 
     appending = asyncio.create_task(append_all())
-    await asyncio.sleep(0.05)
+    await under_way.wait()
     await mortal.kill()
     assert not appending.done()
     await mortal.start()
