@@ -57,6 +57,7 @@ def announced(transcript: Transcript, message: m.EpochAnnounced, received: Recei
         "bad_invitation", "too few, too many, or not a sorted set", accused=sender,
     )  # fmt: skip
     require_peer(1 <= message.rounds <= ROUNDS_PER_EPOCH_MAX, "bad_invitation", "no such number of rounds", accused=sender)
+    require_peer(message.first_round >= 1, "bad_invitation", "rounds are numbered from 1", accused=sender)
     # Its first rounds may be over: an opening may have been on its way when the invitation was made.
     over = message.first_round + message.rounds <= transcript.round_next
     require_peer(not over, "bad_invitation", "its rounds are over", accused=sender)

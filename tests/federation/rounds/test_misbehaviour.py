@@ -424,6 +424,16 @@ def test_chunks_other_than_promised():
     assert ending(table).contributors == tuple("ABDE")
 
 
+def test_rounds_are_numbered_from_one():
+    """An invitation to rounds before the first is refused; nobody falls over it."""
+    table = Table("ABC")
+    replaced(table, m.EpochAnnounced, lambda announced: replace(announced, first_round=-5))
+    table.drain()
+
+    assert faults(table, "bad_invitation") >= {(name, AGGREGATOR) for name in "ABC"}
+    assert table.said(m.EpochKeys) == []
+
+
 # --- differencing -------------------------------------------------------------------------------------------------
 def _spoilt_then(table: Table, names: str) -> m.RoundAbandoned | m.ModelPublished:
     """A round whose sum is opened but gives no model, then one with these contributors only."""
