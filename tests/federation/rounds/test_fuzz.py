@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -80,7 +80,7 @@ def test_a_bent_record_is_refused_or_taken_whole(kind: type[m.Message]):
         received = Received(sender, mutated(original.message, rng), rng.randbytes(32))
         for before, step in (
             (aggregator, coordinator.step),
-            (member, lambda state, event, entropy=Stream("fuzz", number): participant.step(state, event, entropy)),
+            (member, partial(participant.step, entropy=Stream("fuzz", number))),
         ):
             after, effects = step(before, received)  # type: ignore[arg-type]
             reports = [effect for effect in effects if isinstance(effect, Report)]
