@@ -88,9 +88,9 @@ def contribute(state: ParticipantState, event: ContributionReady, entropy: Entro
 
 
 def _masked(state: ParticipantState, epoch: Epoch, secrets: EpochSecrets, self_secret: Secret, values: RingVector) -> RingVector:
-    party, opened = state.settings.party, state.transcript.opened_round().opened
+    party, current = state.settings.party, state.transcript.opened_round()
     round_id, federation = state.transcript.round_id(), state.settings.federation
-    round_secret = secrets.round_secret(opened.round)
+    round_secret = secrets.round_secret(round_id.round)
     scalar, public = round_scalar(round_secret), round_public(round_secret)
     pairs = [
         (
@@ -98,11 +98,13 @@ def _masked(state: ParticipantState, epoch: Epoch, secrets: EpochSecrets, self_s
             pair_seed(
                 scalar,
                 public,
-                epoch.round_public(peer, opened.round),
+                epoch.round_public(peer, round_id.round),
                 federation=federation,
                 round_id=round_id,
-                model_digest=opened.model_digest,
-                ready_digest=epoch.ready_digest,
+                model_digest=current.opened.model_digest,
+                # The opening names the ready set. Its digest binds that and all else it says: members who were shown two
+                # openings of one round, with other deadlines or numbers of survivors, do not cancel each other's masks.
+                ready_digest=current.digest,
                 accused=peer,
             ),
         )

@@ -118,7 +118,7 @@ def _pair_seeds(transcript: Transcript, dropped: Sequence[str], secrets: Mapping
                 federation=transcript.federation,
                 round_id=transcript.round_id(),
                 model_digest=current.opened.model_digest,
-                ready_digest=epoch.ready_digest,
+                ready_digest=current.digest,
                 accused=name,
             )
             yield pair_sign(name, gone), seed

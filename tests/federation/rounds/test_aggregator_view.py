@@ -159,13 +159,12 @@ def test_a_member_reveals_one_kind_of_share_per_peer():
         assert not {shares[at] for at in range(4)} & set(mine.values())
 
 
-def test_masks_bind_the_model_the_round_and_the_members():
-    """Two members who were shown different models, or ready sets, or rounds, do not mask alike: their masks do not cancel."""
+def test_masks_bind_the_model_and_the_whole_opening():
+    """Two members who were shown different models, or openings that differ in anything at all, do not mask alike: their masks do not cancel."""
     table = preparing()
     state = table.members["A"]
     event = ContributionReady(table.coordinator.transcript.round_id(), FIXED)
     current = state.transcript.opened_round()
-    epoch = state.transcript.running()
 
     def masked(changed: participant.ParticipantState, round_id: RoundId = event.round_id) -> bytes:
         _, effects = participant.step(changed, ContributionReady(round_id, FIXED), Stream("same"))
@@ -176,4 +175,4 @@ def test_masks_bind_the_model_the_round_and_the_members():
     plain = masked(state)
     assert masked(state) == plain
     assert masked(replace(state, transcript=replace(state.transcript, round=other_model))) != plain
-    assert masked(replace(state, transcript=replace(state.transcript, current=replace(epoch, ready_digest=digest_of(b"other"))))) != plain
+    assert masked(replace(state, transcript=replace(state.transcript, round=replace(current, digest=digest_of(b"other"))))) != plain

@@ -410,6 +410,20 @@ def test_masks_that_do_not_cancel():
     assert (ending(table).reason, ending(table).at_fault) == (m.AbandonReason.BAD_SUM, ())
 
 
+def test_two_openings_of_one_round():
+    """A member who was shown an opening with other terms masks under another key: the aggregator gets noise instead of a sum."""
+    table = Table("ABCDE", dimension=8)
+    opened = table.until(m.RoundOpened)
+    other = replace(opened.message, survivors_min=5)
+    table.unread.popleft()
+    table.tell_coordinator(opened)
+    for name in table.names:
+        table.tell(name, Received(AGGREGATOR, other, digest_of(encode(other))) if name == "E" else opened)
+    table.until_ended()
+
+    assert (ending(table).reason, ending(table).at_fault) == (m.AbandonReason.BAD_SUM, ())
+
+
 def test_chunks_other_than_promised():
     """An update whose chunks are not there spoils the round once: its sender is named and left out of the next epoch."""
     table = Table("ABCDE")
