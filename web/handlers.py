@@ -25,7 +25,7 @@ from web.views import institution_rows, round_rows
 
 OFFERS_DEFAULT: Final = 3
 OFFERS_MAX: Final = 20
-_KEY: Final = re.compile(rf"[A-Za-z0-9._:-]{{1,{NAME_LENGTH_MAX}}}")
+_KEY: Final = re.compile(rf"^[A-Za-z0-9._:-]{{1,{NAME_LENGTH_MAX}}}$")
 
 
 def _institution(request: http.Request) -> Institution:
@@ -81,8 +81,8 @@ class FeedbackBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     head: str
-    subject: str = Field(min_length=1, max_length=NAME_LENGTH_MAX, description="event_id of the decision, or the recommendation_id")
-    customer: str = Field(min_length=1, max_length=NAME_LENGTH_MAX)
+    subject: str = Field(pattern=_KEY.pattern, max_length=NAME_LENGTH_MAX, description="event_id of the decision, or the recommendation_id")
+    customer: str = Field(pattern=_KEY.pattern, max_length=NAME_LENGTH_MAX)
     product: str | None = Field(default=None, min_length=1, max_length=NAME_LENGTH_MAX)
     verdict: str
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from riverbank.embedded.kafka import EmbeddedKafka, free_port
@@ -155,3 +155,20 @@ async def test_compacted_topics_keep_the_newest_of_each_key_only(broker: Embedde
 
     with pytest.raises(LogRefused, match=r"cleanup\.policy=compact instead of delete"):
         await provision_topics(broker.bootstrap, [replace(row, keep_hours=1)])
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
+async def test_records_that_a_source_has_compressed_are_read(broker: EmbeddedKafka, codec: str):
+    """An institution's own systems choose how they compress."""
+    topic = TRANSACTIONS.full_name(f"compressed-{codec}")
+    await provision_topics(broker.bootstrap, [TRANSACTIONS], f"compressed-{codec}")
+    source = AIOKafkaProducer(bootstrap_servers=broker.bootstrap, compression_type=codec)
+    await source.start()
+    await source.send_and_wait(topic, b"river" * 100)
+    await source.stop()
+    log = KafkaLog(broker.bootstrap)
+    reader = await log.reader([Position(topic, 0, 0)])
+
+    assert values(await read(reader, 1)) == [b"river" * 100]
+    await reader.close()
+    await log.close()

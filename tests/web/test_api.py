@@ -149,6 +149,7 @@ async def test_the_same_key_again_is_a_duplicate_and_another_body_a_conflict(por
         ({"verdict": "confirmed"}, "verdict for products"),
         ({"product": None}, "product goes with"),
         ({"customer": ""}, "customer"),
+        ({"customer": "a\u0007b"}, "customer"),
         ({"extra": 1}, "extra"),
         ({"subject": 7}, "subject"),
     ],
