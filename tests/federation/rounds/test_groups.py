@@ -132,9 +132,11 @@ def test_two_cohorts_do_not_publish_two_models():
         vector = table.start + shift
         table.tell_coordinator(CohortsMerged(cohort.round_id, vector))
     room.go_on(2)
+    known = {state.transcript.model_digest for table in room.tables for state in (table.coordinator, *table.members.values())}
     kinds = {report.kind for table in room.tables for _, report in table.reports}
 
     assert kinds == {"second_decision"}
+    assert len(known) == 1
 
 
 def test_a_model_beside_that_does_not_follow_is_refused():
