@@ -139,6 +139,24 @@ def test_two_cohorts_do_not_publish_two_models():
     assert len(known) == 1
 
 
+def test_another_model_of_a_known_version_beside():
+    """A cohort beside ours cannot say another model of a version that we know; the same one again, or an old one, is no news."""
+    table = Table("ABC")
+    table.until_ended(2)
+    table.drain()
+    first, second = (received.message for received in table.said(m.ModelPublished))
+    before = table.members["A"].transcript
+    for message in (replace(first, group=1), replace(second, group=1)):
+        table.say(AGGREGATOR, message)
+    table.drain()
+    assert table.reports == []
+    table.say(AGGREGATOR, replace(second, group=1, model_digest=bytes(32)))
+    table.drain()
+
+    assert {report.kind for _, report in table.reports} == {"second_decision"}
+    assert table.members["A"].transcript == before
+
+
 def test_a_model_beside_that_does_not_follow_is_refused():
     """A cohort beside ours cannot put us onto a model that was not made from the newest one."""
     table = Table("ABC")
