@@ -257,9 +257,15 @@ def _decide_survivors(desk: _Desk, epoch: Epoch, current: Round) -> None:
         absent = ", ".join(sorted(missing))
         _abandon(desk, m.AbandonReason.TOO_FEW_UPDATES, f"{len(current.updates)} updates, {least} needed; silent: {absent}")
         return
-    for number, earlier in desk.state.in_vain:
-        apart = sorted(earlier ^ set(current.updates))
-        if 0 < len(apart) < DIFFERENCE_MIN and opened.round - number <= DIFFERENCE_ROUNDS:
+    recent = [sum_ for sum_ in desk.state.in_vain if opened.round - sum_[0] <= DIFFERENCE_ROUNDS]
+    chosen = frozenset(current.updates)
+    for _, earlier in recent:
+        # One who came back waits for a round: the others' sum has been opened already.
+        if 0 < len(earlier ^ chosen) < DIFFERENCE_MIN and earlier < chosen and len(earlier) >= least:
+            chosen = earlier
+    for number, earlier in recent:
+        apart = sorted(earlier ^ chosen)
+        if 0 < len(apart) < DIFFERENCE_MIN:
             # Honest members refuse such a sum: beside the earlier one it would single somebody out.
             detail = f"the sum would differ from round {number}'s, which gave no model, by {', '.join(apart)} alone"
             _abandon(desk, m.AbandonReason.TOO_FEW_UPDATES, detail)
@@ -270,7 +276,9 @@ def _decide_survivors(desk: _Desk, epoch: Epoch, current: Round) -> None:
         epoch=opened.epoch,
         round=opened.round,
         ready_digest=epoch.ready_digest,
-        survivors=tuple(m.Survivor(institution=name, update_digest=digest) for name, digest in sorted(current.updates.items())),
+        survivors=tuple(
+            m.Survivor(institution=name, update_digest=digest) for name, digest in sorted(current.updates.items()) if name in chosen
+        ),
     )
     desk.propose(("SurvivorsNamed", opened.epoch, opened.round), Publish(named))
 

@@ -169,9 +169,10 @@ async def test_a_program_that_vanished_is_given_up(tmp_path: Path) -> None:
 async def test_the_last_started_stops_first_and_a_layer_stops_together(tmp_path: Path) -> None:
     """Reverse order between layers, at once inside one; a waiting restart does not come back."""
     say = (
-        "import signal, sys, time\n"
+        "import os, signal, sys, time\n"
         "def bye(*_):\n"
-        " print('asked', sys.argv[1], flush=True); time.sleep(float(sys.argv[2])); print('gone', sys.argv[1], flush=True); sys.exit()\n"
+        " os.write(1, f'asked {sys.argv[1]}\\n'.encode()); time.sleep(float(sys.argv[2]))\n"
+        " os.write(1, f'gone {sys.argv[1]}\\n'.encode()); sys.exit()\n"
         "signal.signal(signal.SIGTERM, bye); print('up', flush=True); time.sleep(60)\n"
     )
     log = tmp_path / "log"

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +84,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     victim = Selection(folder=DATA).names()[1]
     demo = started(directory, "--data", str(DATA), "--rounds", str(ROUNDS))
     try:
-        wait_for_rounds(directory, demo)
-        kill_when_running(demo, victim, after_s=25)
+        wait_for_models(directory, demo)
+        kill_when_running(demo, victim, after_s=1)
         kill_when_running(demo, "aggregator", after_s=15)
         code = demo.wait(timeout=300)
     finally:
@@ -100,13 +101,25 @@ def command_of(process: psutil.Process) -> str:
         return ""
 
 
-def wait_for_rounds(directory: Path, demo: subprocess.Popen[bytes]) -> None:
-    """Until the feed has begun, which the demo starts with the first round."""
-    give_up = time.monotonic() + 120
-    while not (directory / "feed" / "progress.json").exists():
+def wait_for_models(directory: Path, demo: subprocess.Popen[bytes]) -> None:
+    """Until the console shows a model of every head: the first labels are there.
+
+    Before, sums give no model, and members refuse sums that differ from those by the one who was killed.
+    """
+    give_up = time.monotonic() + 240
+    while not {"credit", "fraud", "products"} <= heads_with_models(directory):
         assert demo.poll() is None, (directory.parent / "err").read_text()
-        assert time.monotonic() < give_up, "no first round"
-        time.sleep(0.2)
+        assert time.monotonic() < give_up, "no model of every head"
+        time.sleep(0.3)
+
+
+def heads_with_models(directory: Path) -> set[str]:
+    try:
+        port = int((directory / "console" / "port").read_text())
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/rounds", timeout=5) as answer:
+            return {row["head"] for row in json.load(answer)["rounds"] if row["state"] == "published"}
+    except OSError:  # The console is not up yet.
+        return set()
 
 
 def test_it_ends_by_itself_with_every_figure(played: Played):

@@ -478,6 +478,23 @@ def test_sums_that_would_single_one_out():
     assert faults(table, "differencing") == set()
 
 
+def test_one_who_came_back_waits_for_a_round():
+    """After a sum without E that gave no model, E's update is left out once, and the round is not lost."""
+    table = Table("ABCDE")
+    plain = table.contribute
+    table.contribute = lambda name, wanted: plain(name, wanted) if name != "E" else None
+    table.until(m.SharesRevealed, count=4)
+    say_first(table, AGGREGATOR, _abandon(table))
+    table.drain()
+    table.contribute = plain
+    table.until_ended()
+    second = ending(table)
+
+    assert isinstance(second, m.ModelPublished)
+    assert second.contributors == tuple("ABCD")
+    assert faults(table, "differencing") == set()
+
+
 def test_members_refuse_to_single_one_out():
     """An aggregator that asks for such a sum all the same gets no acks, and is named."""
     table = Table("ABCDE")
