@@ -255,7 +255,9 @@ def feed(
 @app.command()
 def demo(
     data: Annotated[Path | None, typer.Option(help="Folder of data sets (docs/data.md); without it events are generated.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="End after so many published rounds of every head.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="End after so many rounds of every head, once a finite feed is used up.")
+    ] = None,
     headless: Annotated[bool, typer.Option(help="Draw nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
     round_ms: Annotated[int, typer.Option(min=500, max=600_000, help="Open a round this often.")] = 3000,

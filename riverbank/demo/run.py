@@ -94,8 +94,8 @@ class _Run:
         return read_progress(self.progress_file)
 
     def done(self) -> bool:
-        """Whether every head has its rounds, and every record of a finite feed has been read."""
-        if self.demo.rounds is None or any(self.watch.published(head) < self.demo.rounds for head in HeadName):
+        """Whether every head has had its rounds, published or not, and every record of a finite feed has been read."""
+        if self.demo.rounds is None or any(self.watch.ended(head) < self.demo.rounds for head in HeadName):
             return False
         progress = self.progress()
         if progress is None or any(head.total is None for head in progress.heads.values()):

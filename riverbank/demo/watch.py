@@ -61,9 +61,9 @@ class Watch:
         """Some customers of this institution that have a profile."""
         return self._customers[institution]
 
-    def published(self, head: m.HeadName) -> int:
-        """Rounds of this head that ended in a model."""
-        return self.rounds.heads[head].published
+    def ended(self, head: m.HeadName) -> int:
+        """Rounds of this head that ended, in a model or without one."""
+        return self.rounds.heads[head].published + self.rounds.heads[head].abandoned
 
     def _apply(self, message: m.Message) -> None:
         if isinstance(message, m.InstitutionStatus):
