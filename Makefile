@@ -26,12 +26,14 @@ test: install  ## Every test, the static checks included.
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest $(ARGS)
 
-check: install  ## Formatting, lint, types, import contracts, rendered files.
+check: install  ## Formatting, lint, types, import contracts, rendered files, bill of materials, known vulnerabilities.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/riverbank schemas check
+	$(BIN)/riverbank supply-chain sbom
+	$(BIN)/riverbank supply-chain advisories
 
 bench: install  ## Side-by-side measurements; writes benchmarks/out/.
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -33,10 +33,13 @@ audit: Final = typer.Typer(no_args_is_help=True, help="The audit: its writer, an
 web: Final = typer.Typer(no_args_is_help=True, help="Portal and console.")
 broker: Final = typer.Typer(no_args_is_help=True, help="The embedded Kafka broker.")
 schemas: Final = typer.Typer(no_args_is_help=True, help="Avro schemas, their lock and what is rendered from them.")
+supply_chain: Final = typer.Typer(
+    no_args_is_help=True, help="What Riverbank is made of, and what is known against it (development install)."
+)
 paillier: Final = typer.Typer(no_args_is_help=True, help="Threshold Paillier keys, for secure sums of small models.")
 for _name, _group in (
     ("institution", institution), ("aggregator", aggregator), ("audit", audit), ("web", web), ("broker", broker), ("schemas", schemas),
-    ("paillier", paillier),
+    ("paillier", paillier), ("supply-chain", supply_chain),
 ):  # fmt: skip
     app.add_typer(_group, name=_name)
 
@@ -222,6 +225,46 @@ def schemas_check() -> None:
     for problem in problems:
         typer.echo(problem, err=True)
     raise typer.Exit(1 if problems else 0)
+
+
+Lock = Annotated[Path, typer.Option(help="A lock with hashes.")]
+
+
+@supply_chain.command("sbom")
+def supply_chain_sbom(
+    lock: Lock = Path("requirements.lock"), out: Annotated[Path, typer.Option(help="File to write.")] = Path("build/sbom.cdx.json")
+) -> None:
+    """Write a CycloneDX bill of materials: the locked packages and Kafka's jars, with their hashes."""
+    from riverbank.embedded.jars import pinned_jars
+    from riverbank.supply_chain import SupplyChainError, bill_of_materials, locked_packages
+
+    try:
+        bill = bill_of_materials(locked_packages(lock), pinned_jars())
+    except SupplyChainError as error:
+        raise CannotRun(str(error)) from error
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(bill, encoding="utf-8")
+    typer.echo(out)
+
+
+@supply_chain.command("advisories")
+def supply_chain_advisories(
+    lock: Lock = Path("requirements.lock"),
+    required: Annotated[bool, typer.Option("--required", help="Fail also when packages could not be looked up.")] = False,
+) -> None:
+    """Exit 1 if a vulnerability of a locked package is published. Without a network it says so, and fails only if --required."""
+    from riverbank.supply_chain import SupplyChainError, advisories
+
+    try:
+        findings = advisories(lock)
+    except SupplyChainError as error:
+        raise CannotRun(str(error)) from error
+    for package, known in findings.known.items():
+        typer.echo(f"{package}: {', '.join(known)}", err=True)
+    if findings.not_asked:
+        typer.echo(f"NOT LOOKED UP: {len(findings.not_asked)} packages, no advisory service answered for them", err=True)
+    typer.echo(f"{findings.asked} packages looked up, {len(findings.known)} with published vulnerabilities")
+    raise typer.Exit(1 if findings.known or (required and findings.not_asked) else 0)
 
 
 @app.command()
