@@ -14,7 +14,7 @@ from federation.errors import OwnFault
 from federation.limits import COHORT_MIN, NAME_LENGTH_MAX
 from federation.secagg.paillier import KeyShare, PublicKey
 from federation.secagg.paillier_dealer import deal
-from riverbank.provisioning import write_secret
+from riverbank.provisioning.bundles import write_secret
 from streams.ports import Entropy
 
 PUBLIC_FILE: Final = "paillier.pub"

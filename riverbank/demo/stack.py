@@ -19,7 +19,14 @@ import psutil
 from federation.messages import HeadName
 from riverbank.embedded.kafka import EmbeddedKafka
 from riverbank.processes import Supervisor
-from riverbank.provisioning import AGGREGATOR, Federation, create_federation, create_topics, publish_certificates, write_settings
+from riverbank.provisioning.federations import (
+    AGGREGATOR,
+    Federation,
+    create_federation,
+    create_topics,
+    publish_certificates,
+    write_settings,
+)
 from streams.kafka import KafkaLog
 
 FEDERATION: Final = "riverbank-demo"

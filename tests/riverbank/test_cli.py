@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from riverbank.provisioning import create_federation, write_settings
+from riverbank.provisioning.federations import create_federation, write_settings
 
 RIVERBANK = [sys.executable, "-m", "riverbank"]
 

@@ -31,7 +31,7 @@ from riverbank.feed import (
     write_progress,
 )
 from riverbank.generator.world import World
-from riverbank.provisioning import create_topics
+from riverbank.provisioning.federations import create_topics
 from streams.codec import decode
 from streams.kafka import KafkaLog
 from streams.memory import MemoryLog

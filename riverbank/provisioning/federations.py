@@ -5,7 +5,6 @@ Never prints a secret, and writes one only to a file that its owner alone can re
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import tomli_w
 from federation import messages as m
 from federation.secagg.certificates import PartyKeys, certify
 from federation.secagg.keys import Secret, drawn, signing_public
+from riverbank.provisioning.bundles import write_secret
 from streams import topology
 from streams.codec import encode
 from streams.kafka import provision_topics
@@ -40,14 +40,6 @@ class Federation:
             "federation": {"name": self.name, "bootstrap": bootstrap, "ca_verify_key": self.ca_verify_key.hex()},
             "party": {"name": party, "key_file": str(self.key_files[party])},
         }
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read; FileExistsError rather than overwriting a key."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
 
 
 def create_federation(directory: Path, *, name: str, institutions: Sequence[str], entropy: Entropy) -> Federation:
