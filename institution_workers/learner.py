@@ -6,8 +6,8 @@ Never reads a clock or writes a file: time comes with the records, memory is `re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -59,6 +59,17 @@ class Encoders:
         return cls(CreditEncoder.shipped(), FraudEncoder.shipped(), Catalogue.shipped())
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A prediction whose truth has become known, for whoever keeps them one by one (the worker keeps counts)."""
+
+    head: HeadName
+    customer: str
+    at_ms: int  # When it was made.
+    positive: bool
+    said: Mapping[str, float] = field(hash=False)  # By FEDERATED and LOCAL: log-odds of a risk, place of the product taken.
+
+
 class Learner:
     """All heads of one institution. A head without a pupil is not learned: its events are read, counted and left alone."""
 
@@ -71,6 +82,7 @@ class Learner:
         topics: Mapping[str, Topic],
         *,
         future_ms: int,
+        judged: Callable[[Judged], None] = lambda _judged: None,
     ) -> None:
         """`topics`: full name -> row, of the event topics that records come from; `future_ms` as in `ingest.read`."""
         self.pupils: Final = pupils
@@ -82,6 +94,7 @@ class Learner:
         self._behaviour = behaviour
         self._topics = topics
         self._future_ms = future_ms
+        self._judged = judged
 
     def take(self, record: Record) -> None:
         """Learn from one record, hold it, or refuse it. What is refused comes out of `take_letters`, with the reason."""
@@ -178,10 +191,12 @@ class Learner:
             self.count(Count.UNCONSENTED, head)
             return None
         pupil = self.pupils[head]
-        for kind, score in ((FEDERATED, decision.federated), (LOCAL, decision.local)):
+        said = {FEDERATED: decision.federated, LOCAL: decision.local}
+        for kind, score in said.items():
             measure = pupil.quality[kind]
             if isinstance(measure, PrequentialAuc):
                 measure.add(score, positive)
+        self._judged(Judged(head, decision.customer, decision.at_ms, positive, said))
         pupil.note_losses(decision.federated, decision.local, positive)
         pupil.teach(decision.active, positive)
         pupil.count_example()
@@ -201,7 +216,7 @@ class Learner:
         match event.kind:
             case InteractionKind.ACQUIRED if event.product not in profile.held:
                 if event.consented:
-                    self._acquisition(event.event_id, profile.held, event.product)
+                    self._acquisition(event, profile.held)
                 self._keep(_with(profile, held=event.product), event.occurred_at_ms)
             case InteractionKind.DECLINED:
                 if event.consented:
@@ -235,13 +250,16 @@ class Learner:
         self._recall.remember(_identity(type(event).__name__, event.event_id))
         return None
 
-    def _acquisition(self, event_id: str, held: tuple[str, ...], product: str) -> None:
-        pupil = self.pupils[HeadName.PRODUCTS]
-        for kind, card in ((FEDERATED, pupil.federated), (LOCAL, pupil.local)):
+    def _acquisition(self, event: ProductInteraction, held: tuple[str, ...]) -> None:
+        pupil, catalogue = self.pupils[HeadName.PRODUCTS], self._encoders.products
+        cards = {FEDERATED: pupil.federated, LOCAL: pupil.local}
+        said = {kind: catalogue.place_of(card.to_vector(), held, event.product) for kind, card in cards.items()}
+        for kind, place in said.items():
             measure = pupil.quality[kind]
             if isinstance(measure, PrequentialHitRate):
-                measure.add(self._encoders.products.place_of(card.to_vector(), held, product))
-        for active, positive in self._encoders.products.lessons(event_id, held, product):
+                measure.add(place)
+        self._judged(Judged(HeadName.PRODUCTS, event.customer, event.occurred_at_ms, positive=True, said=said))
+        for active, positive in catalogue.lessons(event.event_id, held, event.product):
             pupil.note_losses(pupil.federated.log_odds(active), pupil.local.log_odds(active), positive)
             pupil.teach(active, positive)
         pupil.count_example()

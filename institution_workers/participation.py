@@ -264,6 +264,7 @@ class Participation:
 
     def _contribute(self, head: HeadName, wanted: PrepareContribution, turn: _Turn) -> None:
         """Whether anything was learned makes no difference to whether a contribution is made."""
+        self._reach("contribution wanted")
         pupil = self._study.pupils[head]
         self._adopt(head, pupil, turn)
         if pupil.base_digest != wanted.model_digest:

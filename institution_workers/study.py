@@ -13,7 +13,7 @@ from typing import Final
 from federation.heads.behaviour import Behaviour
 from federation.messages import CustomerProfile, HeadName, Message, ServingModel
 from institution_workers.ingest import dead_letter
-from institution_workers.learner import Count, Encoders, Learner
+from institution_workers.learner import Count, Encoders, Judged, Learner
 from institution_workers.pupil import Pupil
 from institution_workers.recall import Recall
 from institution_workers.saving import load_behaviour, load_pupils, save_behaviour, save_pupil
@@ -48,9 +48,14 @@ class Study:
         clock: Clock,
         terms: Terms = Terms(),
         encoders: Encoders | None = None,
+        judged: Callable[[Judged], None] = lambda _judged: None,
         reach: Callable[[str], None] = lambda _point: None,
     ) -> None:
-        """Take up what the store holds. `reach` is told each labelled point, so that tests can crash there."""
+        """Take up what the store holds.
+
+        `judged` is told each prediction once its truth is known (an evaluation keeps them). `reach` is told each labelled point, so
+        that tests can crash there.
+        """
         encoders = encoders or Encoders.shipped()
         self._store = store
         self._institution = institution
@@ -61,7 +66,7 @@ class Study:
         self._behaviour: Behaviour = load_behaviour(store)
         topics = {topic.full_name(institution): topic for topic in EVENT_TOPICS}
         pupils = load_pupils(store, heads, encoders, learning_rates=terms.learning_rates)
-        self.learner: Final = Learner(pupils, encoders, self._recall, self._behaviour, topics, future_ms=terms.future_ms)
+        self.learner: Final = Learner(pupils, encoders, self._recall, self._behaviour, topics, future_ms=terms.future_ms, judged=judged)
         self.learner.counts = store.counters()
         self._served: dict[HeadName, tuple[int, int]] = {}  # Head -> (events learned, version) of the model last served.
         self._served_ms = 0

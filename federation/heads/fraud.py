@@ -56,7 +56,7 @@ class FraudEncoder:
     def encode(self, payment: CardTransaction, behaviour: Behaviour) -> Active:
         """Ascending coordinates; changes nothing. FeatureError for an amount or a time outside the schema's range."""
         active = []
-        for (first, bins), value in zip(self._bins, _quantities(payment, behaviour), strict=True):
+        for (first, bins), value in zip(self._bins, quantities(payment, behaviour), strict=True):
             if value is not None:
                 place = bins.place_of(value)
                 if place is not None:
@@ -67,7 +67,7 @@ class FraudEncoder:
         return tuple(active)
 
 
-def _quantities(payment: CardTransaction, behaviour: Behaviour) -> tuple[float | None, ...]:
+def quantities(payment: CardTransaction, behaviour: Behaviour) -> tuple[float | None, ...]:
     """QUANTITIES of one payment; None where nothing is remembered."""
     amount, at_ms = payment.amount, payment.occurred_at_ms
     if at_ms < 0:

@@ -27,6 +27,8 @@ REGIONS: Final = {
     "south Moravia": 3, "north Moravia": 4,
 }  # fmt: skip
 """Region of the account's district -> institution, by index modulo their number: five of 117 to 147 loans each."""
+EVERY_REGION: Final = tuple(region.lower().replace(" ", "-") for region in REGIONS)
+"""The names of eight institutions, one a region: with these, each region is its own."""
 
 _FREQUENCY: Final = {"POPLATEK MESICNE": "monthly", "POPLATEK TYDNE": "weekly", "POPLATEK PO OBRATU": "after_transaction"}
 _BAD: Final = {"A": False, "C": False, "B": True, "D": True}
@@ -88,7 +90,7 @@ def product_arrivals(folder: Path, refused: Counter[str], institutions: tuple[st
             once[number, product] = min(day, once.get((number, product), day))  # A second card changes nothing.
     drawn = {taken: blake2b("\n".join((str(seed), *taken)).encode()).digest() for taken in once}
     for (number, product), day in sorted(once.items(), key=lambda item: (item[1], drawn[item[0]])):
-        institution = REGIONS[accounts[number].region] % len(institutions)
+        institution = _institution_of(accounts[number].region, institutions)
         acquired = ProductInteraction(
             event_id=f"take-{int(number):08d}-{product}",
             customer=customer_id(institution, accounts[number].owner),
@@ -99,6 +101,10 @@ def product_arrivals(folder: Path, refused: Counter[str], institutions: tuple[st
             segment=None,
         )
         yield Arrival(institutions[institution], acquired)
+
+
+def _institution_of(region: str, institutions: tuple[str, ...]) -> int:
+    return list(REGIONS).index(region) if institutions == EVERY_REGION else REGIONS[region] % len(institutions)
 
 
 def _taken(folder: Path, accounts: dict[str, _Account]) -> Iterator[tuple[str, str, dt.date | None]]:
@@ -131,7 +137,7 @@ def _loans(folder: Path, refused: Counter[str], institutions: tuple[str, ...]) -
     histories = _histories(folder, {contract[2]: contract[0] for contract in contracts})
     for day, loan_number, number, amount, months, instalment, status in sorted(contracts):
         account = accounts[number]
-        institution = REGIONS[account.region] % len(institutions)
+        institution = _institution_of(account.region, institutions)
         numbers = {
             "amount": amount,
             "term_months": months,

@@ -22,6 +22,8 @@ FILE: Final = "SBAnational*.csv"
 LATEST: Final = dt.date(2014, 12, 31)
 """The file knows nothing after 2014: a loan that runs longer and is marked as paid is known as paid on this day."""
 
+OTHERS: Final = "other-lenders"
+
 _MONTHS: Final = {
     name: number for number, name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1)
 }
@@ -74,6 +76,13 @@ def lenders(folder: Path, count: int) -> dict[str, str]:
     return found
 
 
+def lenders_and_others(folder: Path, largest: int) -> dict[str, str]:
+    """Every lender of the file -> its institution: the `largest` with most rows have one each, all others share OTHERS, the last."""
+    found = lenders(folder, largest)
+    banks = sorted({bank for bank, _ in read_rows(find_file(folder, FILE), ("Bank", "LoanNr_ChkDgt"))})
+    return found | {bank: OTHERS for bank in banks if bank not in found}
+
+
 def date_of(text: str) -> dt.date | None:
     """The day of "2/28/1997" or "28-Feb-97"; two-digit years end with the file: 71 is 1971, 14 is 2014. None if it is spelt otherwise."""
     try:
@@ -94,11 +103,11 @@ def arrivals(
 ) -> Iterator[Arrival]:
     """Applications at their approval date and outcomes after it, in time order.
 
-    `names`: as `lenders` gives them; rows of other lenders are left out.
+    `names`: as `lenders` or `lenders_and_others` gives them; rows of other lenders are left out.
     `outcome_days_max`: no outcome later than this many days after its application (None: as the file says, years later).
     `with_term` False leaves out the term, which the file shortens for loans that were charged off early.
     """
-    index = {bank: number for number, bank in enumerate(names)}
+    index = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
     found: list[tuple[int, Loan]] = []
     for row in read_rows(find_file(folder, FILE), Loan._fields):
         loan = Loan._make(row)
@@ -113,7 +122,7 @@ def arrivals(
     found.sort(key=lambda item: item[0])  # Stable: within a day the file's order, which is by loan number.
     return with_outcomes(
         (
-            Arrival(names[loan.Bank], application := _application(loan, index[loan.Bank], at_ms, with_term=with_term)),
+            Arrival(names[loan.Bank], application := _application(loan, index[names[loan.Bank]], at_ms, with_term=with_term)),
             outcome_of(application, positive=loan.MIS_Status == "CHGOFF", known_at_ms=_known_at_ms(loan, at_ms, outcome_days_max)),
         )
         for at_ms, loan in found

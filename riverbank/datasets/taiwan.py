@@ -6,8 +6,10 @@ Never orders rows by anything they hold: the file has no dates, so the time of a
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -34,12 +36,22 @@ _CHOICES: Final = {
 }
 
 
-def arrivals(folder: Path, refused: Counter[str], institutions: tuple[str, ...]) -> Iterator[Arrival]:
-    """An application per row, evenly spaced in the file's order, and its outcome 30 days later; institution: ID modulo their number."""
-    return with_outcomes(_labelled(folder, refused, institutions))
+class Split(StrEnum):
+    """Which customer is whose."""
+
+    BY_NUMBER = "by number"  # ID modulo the number of institutions: alike, but for chance.
+    BY_LIMIT_AND_SEX = "by limit and sex"  # Thirds of the credit limit, each by sex: six institutions that differ.
 
 
-def _labelled(folder: Path, refused: Counter[str], institutions: tuple[str, ...]) -> Iterator[tuple[Arrival, OutcomeObserved]]:
+def arrivals(folder: Path, refused: Counter[str], institutions: tuple[str, ...], *, split: Split = Split.BY_NUMBER) -> Iterator[Arrival]:
+    """An application per row, evenly spaced in the file's order, and its outcome 30 days later."""
+    return with_outcomes(_labelled(folder, refused, institutions, split))
+
+
+def _labelled(
+    folder: Path, refused: Counter[str], institutions: tuple[str, ...], split: Split
+) -> Iterator[tuple[Arrival, OutcomeObserved]]:
+    thirds = _thirds(folder) if split is Split.BY_LIMIT_AND_SEX else ()
     for place, row in enumerate(read_rows(find_file(folder, FILE), COLUMNS)):
         values = dict(zip(COLUMNS, row, strict=True))
         label = values["default.payment.next.month"]
@@ -49,7 +61,8 @@ def _labelled(folder: Path, refused: Counter[str], institutions: tuple[str, ...]
             refused["no customer number"] += 1
         else:
             number = int(values["ID"])
-            institution = number % len(institutions)
+            place_of = 2 * bisect_left(thirds, number_of(values["LIMIT_BAL"]) or 0.0) + (values["SEX"] == "2") if thirds else number
+            institution = place_of % len(institutions)
             at_ms = START_MS + place * STEP_MS
             application = CreditApplication(
                 event_id=f"card-{number:07d}",
@@ -61,6 +74,12 @@ def _labelled(folder: Path, refused: Counter[str], institutions: tuple[str, ...]
             )
             outcome = outcome_of(application, positive=label == "1", known_at_ms=at_ms + OUTCOME_DAYS * DAY_MS)
             yield Arrival(institutions[institution], application), outcome
+
+
+def _thirds(folder: Path) -> tuple[float, float]:
+    """The credit limits that a third, and two thirds, of the customers do not exceed."""
+    limits = sorted(number_of(text) or 0.0 for text, _ in read_rows(find_file(folder, FILE), ("LIMIT_BAL", "SEX")))
+    return limits[len(limits) // 3], limits[2 * len(limits) // 3]
 
 
 def _numbers(values: dict[str, str]) -> dict[str, float]:

@@ -1,0 +1,73 @@
+"""A round in the open: the integers that would be masked are added as they are.
+
+Used by `course` for sweeps; `masked` holds the same round with the whole protocol, and a test proves both models equal, bit for bit.
+Never used outside of an evaluation: here one process sees every institution's contribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from federation.limits import corrupt_of, threshold_of
+from federation.merge import next_model
+from federation.rounds.coordinator import CoordinatorSettings
+from federation.secagg import ring
+from federation.secagg.quantize import UnusableSum, decode_sum
+from institution_workers.preparation import prepare
+from institution_workers.pupil import Basis
+from riverbank.evaluation.institution import Institution
+
+_EPOCH: Final = 1
+
+
+class PlainRounds:
+    """Rounds of some institutions, all of whom take part in each."""
+
+    def __init__(self, institutions: Sequence[Institution], settings: CoordinatorSettings) -> None:
+        self._institutions = institutions
+        self._settings = settings
+        self._honest = threshold_of(len(institutions)) - corrupt_of(len(institutions))
+        self._version = 0
+        self.model = np.zeros(settings.parameters.dimension)
+        self.held = 0  # Rounds, those without a model included.
+        self.abandoned = 0
+
+    async def open(self) -> None:
+        """Nothing to set up."""
+
+    async def hold(self) -> None:
+        """One round: contribute, add, step, adopt."""
+        self.held += 1
+        parameters = self._settings.parameters
+        total = ring.zeros(parameters.dimension + 1)
+        for institution in self._institutions:
+            ring.add(total, self._contribution(institution))
+        try:
+            mean_delta, examples = decode_sum(total, parameters, len(self._institutions))
+        except UnusableSum:
+            self.abandoned += 1
+            return
+        if examples < self._settings.examples_min:
+            self.abandoned += 1
+            return
+        self.model = next_model(self.model, mean_delta, server_step=self._settings.server_step)
+        self._version += 1
+        for institution in self._institutions:
+            institution.pupil.acknowledge(_EPOCH, self.held, included=True)
+            institution.pupil.adopt(self.model, Basis(self._version, _EPOCH, self.held))
+
+    def bytes_sent(self) -> int | None:
+        """Nothing is sent."""
+        return None
+
+    def _contribution(self, institution: Institution) -> ring.RingVector:
+        """As institution_workers.participation prepares it."""
+        institution.entropy.begin()
+        pupil = institution.pupil
+        delta, examples = pupil.contribute(_EPOCH, self.held)
+        made = prepare(delta, examples, self._settings.parameters, honest_survivors=self._honest, entropy=institution.entropy)
+        pupil.contributed = pupil.base + made.said
+        pupil.clipped += made.was_clipped
+        return made.values

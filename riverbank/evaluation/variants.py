@@ -1,0 +1,61 @@
+"""What is compared on a data set, and how a person names it.
+
+Parsed by `command`, run by `course`.
+Never runs anything."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from federation.errors import OwnFault
+
+USUAL: Final = "river-local,river-pooled,local,federated-plain,pooled"
+_FEDERATED: Final = re.compile(r"federated(?P<masked>-masked)?(?:-plain|-noise=(?P<noise>[0-9.]+))?")
+
+
+class Who(StrEnum):
+    """Who learns from whom."""
+
+    LOCAL = "local"  # Everybody alone.
+    FEDERATED = "federated"  # Everybody alone, and in rounds with the others.
+    POOLED = "pooled"  # One learner sees all events: what nobody may do.
+    RIVER_LOCAL = "river-local"  # As LOCAL, with a plain River pipeline.
+    RIVER_POOLED = "river-pooled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way to learn. Noise and masks are a federation's only."""
+
+    name: str
+    who: Who
+    masked: bool = False  # The whole protocol, instead of the same sums in the open.
+    noise_multiplier: float = 0.0  # As streams.settings.HeadSettings.
+
+    @classmethod
+    def parsed(cls, text: str) -> Variant:
+        """From its name; OwnFault says how names are written."""
+        if text in set(Who) - {Who.FEDERATED}:
+            return cls(name=text, who=Who(text))
+        found = _FEDERATED.fullmatch(text)
+        if found is None or text == "federated":
+            raise OwnFault(
+                f"{text!r} is no variant: write local, pooled, river-local, river-pooled, federated-plain, federated-masked, "
+                "federated-noise=0.3 or federated-masked-noise=0.3"
+            )
+        noise = float(found["noise"] or 0)
+        if not math.isfinite(noise) or noise < 0:
+            raise OwnFault(f"{text!r}: noise is a multiple of the clip norm, 0 or more")
+        return cls(name=text, who=Who.FEDERATED, masked=found["masked"] is not None, noise_multiplier=noise)
+
+
+def variants(text: str) -> tuple[Variant, ...]:
+    """Comma-separated names; OwnFault for a name that is none, or one given twice."""
+    found = tuple(Variant.parsed(name.strip()) for name in text.split(","))
+    if len({variant.name for variant in found}) != len(found):
+        raise OwnFault(f"{text!r} names a variant twice")
+    return found

@@ -1,0 +1,123 @@
+"""The evaluation is the protocol, is repeatable, and says what it cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from federation.errors import OwnFault
+from riverbank.evaluation import command
+from riverbank.evaluation.course import Course, run
+from riverbank.evaluation.passage import Cadence
+from riverbank.evaluation.sets import SETS, data_set
+from riverbank.evaluation.variants import Variant, variants
+
+DATA = Path(__file__).parents[3].parent / "shared" / "data"
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of the real files."""
+    if not DATA.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"the data sets must be at {DATA} in CI")
+        pytest.skip(f"the data sets are not at {DATA}")
+    return DATA
+
+
+def _course(name: str, events: int, every: str, *, at_once: bool = True) -> Course:
+    found = data_set(name)
+    return Course(
+        data_set=found, opened=found.open(Path(), 1), cadence=Cadence.parsed(every), events=events, labels_at_once=at_once, seed=1
+    )
+
+
+def _said(ran):
+    return {name: {kind: judgments._said[kind].tolist() for kind in judgments.names()} for name, judgments in ran.judgments.items()}
+
+
+@pytest.mark.parametrize(("name", "events", "every"), [("generator-credit", 1500, "150"), ("generator-products", 800, "200")])
+def test_sums_in_the_open_are_the_masked_ones(name, events, every):
+    """Rounds without masks give the models of the whole protocol, bit for bit, noise and clipping included, and so every prediction."""
+    course = _course(name, events, every)
+    plain, masked = (asyncio.run(run(course, Variant.parsed(each))) for each in ("federated-noise=0.2", "federated-masked-noise=0.2"))
+
+    assert (plain.rounds, plain.abandoned) == (masked.rounds, masked.abandoned)
+    assert plain.rounds - plain.abandoned >= 3
+    assert plain.model_digest == masked.model_digest
+    assert _said(plain) == _said(masked)
+    assert plain.bytes_sent is None
+    assert masked.bytes_sent > masked.rounds * 1000
+
+
+def test_rounds_without_enough_examples_make_no_model_either_way():
+    """The two ways agree on the rounds that end without a model, too: labels come late, so the first rounds have none to speak of."""
+    course = _course("generator-credit", 3000, "300", at_once=False)
+    plain, masked = (asyncio.run(run(course, Variant.parsed(each))) for each in ("federated-plain", "federated-masked"))
+
+    assert 0 < plain.abandoned == masked.abandoned < plain.rounds == masked.rounds
+    assert _said(plain) == _said(masked)
+
+
+def test_again_is_the_same():
+    """The same command gives the same JSON, to the last byte; another seed gives other figures."""
+    asked = command.Asked(data=None, sets="generator-fraud", events=1500, round_every="300", labels_at_once=True)
+    first, again, other = (command.as_json(command.evaluate(each, lambda _: None)) for each in (asked, asked, replace(asked, seed=2)))
+
+    assert first == again
+    assert json.loads(first)[0]["rows"][0]["means"] != json.loads(other)[0]["rows"][0]["means"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (command.Asked(data=None, sets="sba-31"), "--data"),
+        (command.Asked(data=None, sets="mnist"), "there is no data set mnist"),
+        (command.Asked(data=Path("/nowhere"), sets="handbook-5"), "/nowhere"),
+        (command.Asked(data=None, sets="generator-credit", variants="federated"), "is no variant"),
+        (command.Asked(data=None, sets="generator-credit", variants="local,local"), "twice"),
+        (command.Asked(data=None, sets="generator-credit", variants="federated-noise=1e999"), "is no variant"),
+    ],
+)
+def test_what_cannot_be_done_is_said(asked, said):
+    """In one sentence that names it."""
+    with pytest.raises(OwnFault, match=said):
+        command.evaluate(asked, lambda _: None)
+
+
+def test_every_set_without_data_is_gone_through(tmp_path):
+    """All generated sets under all kinds of variants, and a report of each."""
+    asked = command.Asked(data=None, variants="river-pooled,local,federated-plain,pooled", events=400, round_every="100")
+    results = command.evaluate(asked, lambda _: None)
+    command.write(results, tmp_path)
+
+    assert [result.data_set for result in results] == [name for name, each in SETS.items() if not each.from_files]
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert [row["variant"] for row in written[0]["rows"]] == ["river-pooled", "local", "federated-plain", "federated-plain", "pooled"]
+    assert all(result.data_set in (tmp_path / "results.md").read_text() for result in results)
+
+
+@pytest.mark.shared
+def test_small_lenders_gain_from_large_ones(data):
+    """Loans of eleven lenders, the first 4,000: together, in masked rounds, they rank them better than each alone, and pooled is better yet."""
+    asked = command.Asked(
+        data=data, sets="sba-10-time", variants="local,federated-masked,pooled", events=4000, round_every="400", labels_at_once=True
+    )
+    (result,) = command.evaluate(asked, lambda _: None)
+    auc = {(row.variant, row.model): row.means["auc"] for row in result.rows}
+
+    assert auc["federated-masked", "federated"] > auc["local", "local"] + 0.03
+    assert auc["pooled", "local"] > auc["local", "local"] + 0.03
+
+
+def test_variants_are_parsed():
+    """Masks and noise are read from the name."""
+    plain, masked, noised = variants("federated-plain, federated-masked,federated-masked-noise=0.3")
+
+    assert (plain.masked, masked.masked, noised.masked) == (False, True, True)
+    assert (plain.noise_multiplier, noised.noise_multiplier) == (0.0, 0.3)
