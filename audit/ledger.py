@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +136,9 @@ class Ledger:
         self._frontier = Frontier()
         self._last = GENESIS
         self._segment: IO[bytes] | None = None
+        # Where the newest segment's entries begin, and last where they end: its owner reads from anywhere without looking for it.
+        self._first = 0
+        self._starts = array("Q", [0])
 
     @classmethod
     def open(cls, directory: Path, *, covered: int = 0) -> Self:
@@ -178,7 +183,7 @@ class Ledger:
         if not made:
             return made
         segment = self._writable_segment()
-        before = segment.seek(0, os.SEEK_END)
+        before = self._starts[-1]
         try:
             segment.write(b"".join(written))
             segment.flush()
@@ -191,12 +196,23 @@ class Ledger:
             self._segment = None
             raise
         self._last = last
+        for frame in written:
+            self._starts.append(self._starts[-1] + len(frame))
         self._add_leaves([entry.leaf for entry in made])
         return made
 
     def read(self, start: int = 0) -> Iterator[Entry]:
-        """Entries from `start` on; TamperedError as `read_entries`."""
-        return read_entries(self._directory, start)
+        """Entries from `start` on, as many as there are when it is called; TamperedError as `read_entries`."""
+        size = self.size
+        if start < self._first:
+            yield from itertools.islice(read_entries(self._directory, start), size - start)
+        elif start < size:
+            begin, end = self._starts[start - self._first], self._starts[size - self._first]
+            with self._newest().open("rb") as file:
+                data = os.pread(file.fileno(), end - begin, begin)
+            previous = self.node(0, start - 1) if start else GENESIS
+            for sequence, (_, leaf, content) in enumerate(frames.walk(data, start, previous), start=start):
+                yield Entry(sequence, leaf, content)
 
     def close(self) -> None:
         """Free the files."""
@@ -217,7 +233,7 @@ class Ledger:
             self.node.write(level, start >> level, hashes)
 
     def _recover(self, covered: int) -> None:
-        size, last = self._last_segment()
+        size = self._cut_last_segment()
         if size < covered:
             raise TamperedError(size, f"it and what follows, up to entry {covered - 1}, are missing, and a signed checkpoint covers them")
         known = min(size, self.node.count(0))
@@ -232,45 +248,45 @@ class Ledger:
             )
         self.node.write(0, known, [])
         self._frontier = Frontier.of(known, self.node)
-        leaves = [entry.leaf for entry in read_entries(self._directory, known)] if known < size else []
-        self._add_leaves(leaves)
-        self._last = last
+        self._add_leaves([entry.leaf for entry in read_entries(self._directory, known)])
 
-    def _last_segment(self) -> tuple[int, bytes]:
-        """(number of entries, leaf hash of the last); what a crash left of an unfinished entry is cut off."""
+    def _cut_last_segment(self) -> int:
+        """The number of entries; what a crash left of an unfinished one is cut off."""
         segments = segments_of(self._directory)
         if not segments:
-            return 0, GENESIS
-        sequence, path = segments[-1]
-        data = path.read_bytes()
-        if not data:
-            path.unlink()  # Begun, and nothing came.
-            return self._last_segment()
-        last = GENESIS if sequence == 0 else _stated_previous(path, sequence) if len(data) >= frames.HEAD_BYTES + 8 + HASH_BYTES else b""
-        kept = 0
+            return 0
+        self._first, path = segments[-1]
+        data, sequence = path.read_bytes(), self._first
+        self._starts = array("Q", [0])
         try:
-            for kept, last, _ in frames.walk(data, sequence, last):
+            previous = GENESIS if sequence == 0 else _stated_previous(path, sequence)
+            for after, self._last, _ in frames.walk(data, sequence, previous):
                 sequence += 1
+                self._starts.append(after)
         except TornError as torn:
+            kept = self._starts[-1]
             _log.warning("an unfinished audit entry is cut off", sequence=torn.sequence, file=str(path), bytes=len(data) - kept)
             with path.open("r+b") as file:
                 file.truncate(kept)
                 os.fsync(file.fileno())
-            if kept == 0:
-                return self._last_segment()
-        return sequence, last
+        if sequence == self._first:  # Begun, and nothing came.
+            path.unlink()
+            return self._cut_last_segment()
+        return sequence
+
+    def _newest(self) -> Path:
+        return self._directory / "segments" / f"{self._first:016}.frames"
 
     def _writable_segment(self) -> IO[bytes]:
-        if self._segment is not None and self._segment.seek(0, os.SEEK_END) >= SEGMENT_BYTES:
+        if self._segment is not None and self._starts[-1] >= SEGMENT_BYTES:
             self._segment.close()
             self._segment = None
         if self._segment is None:
-            segments = segments_of(self._directory)
-            fresh = not segments or segments[-1][1].stat().st_size >= SEGMENT_BYTES
-            path = self._directory / "segments" / f"{self.size:016}.frames" if fresh else segments[-1][1]
-            self._segment = path.open("ab")
-            path.chmod(0o600)
-            _sync_directory(path.parent)
+            if self._starts[-1] >= SEGMENT_BYTES or self.size == 0:
+                self._first, self._starts = self.size, array("Q", [0])
+            self._segment = self._newest().open("ab")
+            self._newest().chmod(0o600)
+            _sync_directory(self._newest().parent)
         return self._segment
 
 

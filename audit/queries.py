@@ -25,7 +25,7 @@ _EXCHANGE: Final = """
     e.actor AS actor, e.action AS action, e.topic AS topic, e.head AS head, e.epoch AS epoch, e.round AS round,
     lower(hex(e.entry_id)) AS entry, lower(hex(e.digest)) AS payload_digest, e.size_bytes AS size_bytes,
     e.schema_fingerprint AS schema_fingerprint, e.software_version AS software_version,
-    e.outcome AS outcome, e.accused AS accused, e.log_partition AS log_partition, e.log_offset AS log_offset
+    e.outcome AS outcome, e.accused AS accused, e.sequence AS sequence, e.log_offset AS log_offset
 """
 
 
@@ -110,7 +110,7 @@ QUERIES: Final[Mapping[str, Query]] = {
     ),
     "refused": Query(
         """
-        SELECT toUnixTimestamp64Milli(r.logged_at) AS logged_at_ms, r.topic AS topic, r.log_partition AS log_partition,
+        SELECT toUnixTimestamp64Milli(r.logged_at) AS logged_at_ms, r.topic AS topic, r.sequence AS sequence,
             r.log_offset AS log_offset, r.reason AS reason, r.accused AS accused, r.detail AS detail, length(r.value) AS size_bytes
         FROM refused AS r FINAL ORDER BY r.logged_at DESC, r.log_offset DESC LIMIT {limit:UInt32}
         """,
@@ -119,9 +119,9 @@ QUERIES: Final[Mapping[str, Query]] = {
     "refused_value": Query(
         """
         SELECT lower(hex(r.value)) AS value FROM refused AS r FINAL
-        WHERE r.topic = {topic:String} AND r.log_partition = {log_partition:UInt32} AND r.log_offset = {log_offset:UInt64}
+        WHERE r.topic = {topic:String} AND r.log_offset = {log_offset:UInt64}
         """,
-        {"topic": "", "log_partition": 0, "log_offset": 0},
+        {"topic": "", "log_offset": 0},
     ),
     # One actor that tells two stories about one exchange.
     "contradictions": Query(

@@ -1,7 +1,7 @@
-"""The audit writer: reads audit.v1, checks every signature, and writes rows; its position follows its rows.
+"""The audit writer: reads audit.v1, checks every signature, appends to the ledger, and has ClickHouse follow.
 
 Run as the audit process (`run`), one per federation; started by the CLI and the demo.
-Never skips a record: after a crash anywhere it reads again from the saved position, and a row written twice is one row."""
+Never skips a record: where to read on is in the ledger's last entry, and the index follows the ledger, however far behind it is."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from typing import Final, Protocol
 import structlog
 
 from audit.desk import open_desk
-from audit.entries import ENTRY_COLUMNS, REFUSED_COLUMNS, Entry, Refused, sorted_record
+from audit.entries import judged, logged_of
+from audit.index import Index
+from audit.ledger import Ledger
 from audit.queries import answer
 from audit.warehouse import Warehouse, WarehouseError, embedded_directory
 from federation import messages as m
 from federation.errors import PeerFault
-from streams.codec import DecodeError, decode
+from streams.codec import DecodeError, decode, encode
 from streams.kafka import KafkaLog
 from streams.ports import Log, LogReader, LogUnavailable, Position, Record
 from streams.settings import AuditProcess, read_private_file
 from streams.signed import Opened, open_record
-from streams.telemetry import AUDIT_ENTRIES, AUDIT_SECONDS, serve_metrics
+from streams.telemetry import AUDIT_ENTRIES, AUDIT_INDEX_LAG, serve_metrics
 from streams.topology import AUDIT, PARTIES
 
 _LOOK_MS: Final = 200  # How long a stop may go unnoticed.
@@ -55,57 +57,85 @@ class Parties(Protocol):
 
 
 class Writer:
-    """Moves records from the audit topic into the warehouse."""
+    """Moves records from the audit topic into the ledger, and from there into the warehouse."""
 
     def __init__(
-        self, log: Log, warehouse: Warehouse, parties: Parties, *, federation: str, batch_records: int = 500, flush_ms: int = 500
+        self, log: Log, ledger: Ledger, index: Index, parties: Parties, *, federation: str, batch_records: int = 500, flush_ms: int = 500
     ) -> None:
         self._log = log
-        self._warehouse = warehouse
+        self._ledger = ledger
+        self._index = index
         self._parties = parties
         self._federation = federation
         self._batch_records = batch_records
         self._flush_s = flush_ms / 1000
+        self._grown = asyncio.Event()
+        self._complete = False  # Nothing more will be written.
         self.written = 0
-        """Entries written by this process, those written again after a crash included."""
+        """Entries appended to the ledger by this process, the refused included."""
+        self.indexed = 0
+        """Entries of the ledger that are in the index."""
         self.refused: Counter[str] = Counter()
         """Reason -> records refused by this process."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write until `stop`; what was read by then is written. A log or warehouse that is away is waited for.
+        """Write until `stop`; what was read by then is written, and indexed if ClickHouse answers. A log or warehouse that is away is waited for.
 
-        LogRefused: the topic does not exist, or lost records that were read before.
+        LogRefused: the topic does not exist, or lost records that were read before. OSError: the ledger cannot be written.
         """
-        pause_s = _PAUSE_FIRST_S
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_indexed(stop))
+                await self._keep_written(stop)
+                self._complete = True
+                self._grown.set()
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures  # The first ended the others; the operator gets its sentence.
+
+    async def _keep_written(self, stop: asyncio.Event) -> None:
+        pause = _Pause()
         while not stop.is_set():
             before = self.written
             try:
                 await self._follow(stop)
-            except (LogUnavailable, WarehouseError) as error:
-                pause_s = _PAUSE_FIRST_S if self.written > before else min(2 * pause_s, _PAUSE_MAX_S)
-                _log.warning("the audit waits", error=str(error), pause_s=pause_s)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), pause_s)
+            except LogUnavailable as error:
+                await pause.after(error, stop, anew=self.written > before)
+
+    async def _keep_indexed(self, stop: asyncio.Event) -> None:
+        """ClickHouse may be away for as long as it likes; the ledger goes on, and at the next start the index follows."""
+        pause = _Pause()
+        while True:
+            complete, before = self._complete, self.indexed
+            self._grown.clear()
+            try:
+                self.indexed = await self._index.catch_up(self._ledger)
+                AUDIT_INDEX_LAG.set(self._ledger.size - self.indexed)
+            except WarehouseError as error:
+                AUDIT_INDEX_LAG.set(self._ledger.size - self.indexed)
+                if stop.is_set():
+                    _log.warning("the index stays behind the ledger", error=str(error), entries=self._ledger.size - self.indexed)
+                    return
+                await pause.after(error, stop, anew=self.indexed > before)
+                continue
+            if complete:
+                return
+            await self._grown.wait()
 
     async def _follow(self, stop: asyncio.Event) -> None:
-        """From the saved positions on; whatever fails, nothing is lost by starting here again."""
+        """From behind the ledger's last entry on; whatever fails, nothing is lost by starting here again."""
         async with contextlib.AsyncExitStack() as stack:
             parties = await self._log.reader([Position(PARTIES.full_name(), 0, 0)])
             stack.push_async_callback(parties.close)
-            reader = await self._log.reader(await self._positions())
+            reader = await self._log.reader([Position(AUDIT.full_name(), 0, self._next_offset())])
             stack.push_async_callback(reader.close)
             certificates = _Certificates(parties, self._parties)
             while not stop.is_set():
                 if records := await self._batch(reader, stop):
                     await self._write(records, certificates)
 
-    async def _positions(self) -> list[Position]:
-        saved = await self._warehouse.rows(
-            "SELECT log_partition, max(next_offset) AS next_offset FROM positions WHERE topic = {topic:String} GROUP BY log_partition",
-            {"topic": AUDIT.full_name()},
-        )
-        offsets = {int(row["log_partition"]): int(row["next_offset"]) for row in saved}
-        return [Position(AUDIT.full_name(), partition, offsets.get(partition, 0)) for partition in range(AUDIT.partitions)]
+    def _next_offset(self) -> int:
+        last = next(self._ledger.read(self._ledger.size - 1), None) if self._ledger.size else None
+        return 0 if last is None else logged_of(last).offset + 1
 
     async def _batch(self, reader: LogReader, stop: asyncio.Event) -> list[Record]:
         """Records until there are enough of them, or the first has waited long enough, or a stop; none after a short while."""
@@ -119,34 +149,43 @@ class Writer:
         return batch
 
     async def _write(self, records: Sequence[Record], certificates: _Certificates) -> None:
-        taken = await self._sorted(records, certificates)
-        entries = [one.row for one in taken if isinstance(one, Entry)]
-        refused = [one for one in taken if isinstance(one, Refused)]
-        positions = {(record.topic, record.partition): record.offset + 1 for record in records}
-        started = time.monotonic()
-        await self._warehouse.insert("entries", ENTRY_COLUMNS, entries)
-        await self._warehouse.insert("refused", REFUSED_COLUMNS, [one.row for one in refused])
-        # Last: a crash before this line reads the records again, and their rows replace themselves.
-        await self._warehouse.insert("positions", ("topic", "log_partition", "next_offset"), [(*key, at) for key, at in positions.items()])
-        AUDIT_SECONDS.observe(time.monotonic() - started)
-        AUDIT_ENTRIES.inc(len(entries))
-        self.written += len(entries)
-        for one in refused:
-            self.refused[one.reason] += 1
-            _log.warning("audit record refused", **dict(zip(REFUSED_COLUMNS[1:-1], one.row[1:-1], strict=True)))
+        logged = await self._judged(records, certificates)
+        # In a thread: a sync may take as long as the disk likes, and whoever asks the desk should not wait for it.
+        await asyncio.to_thread(self._ledger.append, [encode(each) for each in logged])
+        self._grown.set()
+        self.written += len(logged)
+        AUDIT_ENTRIES.inc(len(logged))
+        for each in logged:
+            if each.reason:
+                self.refused[each.reason] += 1
+                _log.warning("audit record refused", topic=each.topic, offset=each.offset, reason=each.reason, accused=each.accused)
 
-    async def _sorted(self, records: Sequence[Record], certificates: _Certificates) -> list[Entry | Refused]:
-        taken = [sorted_record(record, self._open) for record in records]
-        doubtful = [index for index, one in enumerate(taken) if isinstance(one, Refused) and one.reason in _MAY_BE_NEWS]
+    async def _judged(self, records: Sequence[Record], certificates: _Certificates) -> list[m.LoggedRecord]:
+        logged = [judged(record, self._open) for record in records]
+        doubtful = [place for place, each in enumerate(logged) if each.reason in _MAY_BE_NEWS]
         if doubtful:
             # A certificate is in the log before what its owner says, so one look suffices for the whole batch.
             await certificates.catch_up()
-            for index in doubtful:
-                taken[index] = sorted_record(records[index], self._open)
-        return taken
+            for place in doubtful:
+                logged[place] = judged(records[place], self._open)
+        return logged
 
     def _open(self, value: bytes) -> Opened:
         return open_record(value, topic=AUDIT, federation=self._federation, verify=self._parties.verify)
+
+
+class _Pause:
+    """Waits between attempts, longer each time until something is achieved again; a stop ends the wait."""
+
+    def __init__(self) -> None:
+        self._s = _PAUSE_FIRST_S
+
+    async def after(self, error: Exception, stop: asyncio.Event, *, anew: bool) -> None:
+        """Wait because of `error`; `anew`: something was achieved since the last time."""
+        self._s = _PAUSE_FIRST_S if anew else min(2 * self._s, _PAUSE_MAX_S)
+        _log.warning("the audit waits", error=str(error), pause_s=self._s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), self._s)
 
 
 class _Certificates:
@@ -174,7 +213,7 @@ class _Certificates:
 async def run(settings: AuditProcess, parties: Parties) -> None:
     """The audit process, until SIGTERM or SIGINT; `parties` is an empty registry with the federation's CA pinned.
 
-    WarehouseError: ClickHouse cannot be used, or the embedded directory is in use. LogUnavailable, LogRefused: the
+    WarehouseError: ClickHouse cannot be used, or the embedded directory is in use. LedgerError, TamperedError: the ledger. LogUnavailable, LogRefused: the
     federation's Kafka does not answer or lacks the topic. SettingsError: the password file.
     """
     stop = asyncio.Event()
@@ -197,14 +236,15 @@ async def serve(settings: AuditProcess, parties: Parties, log: Log, stop: asynci
         stack.push_async_callback(log.close)
         warehouse = await Warehouse.open(audit.dsn, password_in(audit.password_file), wait_s=_OWN_WAIT_S)
         stack.push_async_callback(warehouse.close)
+        ledger = Ledger.open(audit.ledger_dir)
+        stack.callback(ledger.close)
         await (await log.reader([Position(AUDIT.full_name(), 0, 0)])).close()  # A wrong address is said now, not waited for.
         directory = embedded_directory(audit.dsn)
         if directory is not None:
             await stack.enter_async_context(open_desk(directory, partial(answer, warehouse)))
-        writer = Writer(
-            log, warehouse, parties, federation=settings.federation.name, batch_records=audit.batch_records, flush_ms=audit.flush_ms
-        )
-        _log.info("audit writer ready", dsn=audit.dsn)
+        name = settings.federation.name
+        writer = Writer(log, ledger, Index(warehouse), parties, federation=name, batch_records=audit.batch_records, flush_ms=audit.flush_ms)
+        _log.info("audit writer ready", dsn=audit.dsn, entries=ledger.size)
         await writer.run(stop)
         _log.info("audit writer stopped", written=writer.written, refused=writer.refused.total())
 

@@ -473,6 +473,26 @@ class InteractionKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedRecord:
+    """One record of an audit topic as the audit's ledger keeps it, with the writer's judgment at the time. The ledger's entries carry nothing else."""
+
+    logged_at_ms: int
+    """When the topic took it, by the broker's clock."""
+    topic: str
+    """Where it lay, full name."""
+    offset: int
+    """Where in the topic's partition it lay."""
+    reason: str
+    """Empty for an entry whose signature held; else why it was refused."""
+    accused: str
+    """Of what was refused: who signed it; empty where nobody can be accused."""
+    detail: str
+    """Of what was refused: a sentence."""
+    value: bytes
+    """The record's value, whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedChunk:
     """A piece of a masked vector, sealed to the aggregator."""
 
@@ -959,6 +979,7 @@ Message = (
     | EpochShares
     | FeedbackGiven
     | InstitutionStatus
+    | LoggedRecord
     | MaskedChunk
     | MaskedUpdate
     | ModelChunk

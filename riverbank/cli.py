@@ -179,6 +179,40 @@ def audit_search(
     _show(_told(lambda: queries.search(settings.dsn, password=writer.password_in(settings.password_file), **asked)), as_json)
 
 
+@audit.command("verify")
+def audit_verify(config: Config, as_json: Json = False) -> None:
+    """Check every entry of the ledger against its hash, its place and the one before it; exit 1 and the first wrong entry if one is."""
+    from audit.frames import TamperedError
+    from audit.ledger import verified_root
+
+    directory = _settings(config, AuditProcess).audit.ledger_dir
+    if not directory.is_dir():
+        raise CannotRun(f"there is no ledger in {directory} yet")
+    try:
+        entries, root = verified_root(directory)
+    except TamperedError as tampered:
+        typer.echo(json.dumps({"entry": tampered.sequence, "wrong": tampered.reason}) if as_json else f"TAMPERED: {tampered}")
+        raise typer.Exit(1) from tampered
+    found = {"entries": entries, "root": root.hex()}
+    typer.echo(json.dumps(found) if as_json else f"{entries} entries, every one as it was written; root {root.hex()}")
+
+
+@audit.command("rebuild")
+def audit_rebuild(config: Config) -> None:
+    """Make the index in ClickHouse anew from the ledger; the audit writer must be stopped."""
+    from audit import index, writer
+    from audit.frames import TamperedError
+    from audit.ledger import LedgerError
+    from audit.warehouse import WarehouseError
+
+    settings = _settings(config, AuditProcess).audit
+    try:
+        entries, root = asyncio.run(index.rebuild(settings.ledger_dir, settings.dsn, writer.password_in(settings.password_file)))
+    except (LedgerError, TamperedError, WarehouseError) as error:
+        raise CannotRun(str(error)) from error
+    typer.echo(f"{entries} entries indexed; root {root.hex()}")
+
+
 def _told(question: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     from audit.warehouse import WarehouseError
     from federation.errors import OwnFault

@@ -216,6 +216,8 @@ class AuditSettings(_Section):
     """ClickHouse: chdb:///directory for the embedded engine, or a server's address without a password."""
     password_file: Path | None = None
     """The server's password, readable by its owner only (mode 0600)."""
+    ledger_dir: Path
+    """Where the ledger lies: the audit itself, of which ClickHouse is the index."""
     batch_records: Annotated[int, Field(ge=1, le=100_000)] = 500
     """Entries written at once."""
     flush_ms: Duration = 500

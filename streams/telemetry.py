@@ -40,8 +40,11 @@ HTTP_REQUESTS: Final = Counter("riverbank_http_requests_total", "HTTP requests a
 HTTP_SECONDS: Final = Histogram("riverbank_http_request_seconds", "From a request to its answer", ["route"], buckets=_FAST_SECONDS)
 # --- the process -------------------------------------------------------------------------------------------------
 DEGRADED: Final = Gauge("riverbank_degraded", "1 while something this process needs is away, else 0", ["part"])
-AUDIT_ENTRIES: Final = Counter("riverbank_audit_entries_total", "Audit entries written")
-AUDIT_SECONDS: Final = Histogram("riverbank_audit_append_seconds", "Writing one batch of audit entries", buckets=_ROUND_SECONDS)
+AUDIT_ENTRIES: Final = Counter("riverbank_audit_entries_total", "Entries appended to the audit's ledger")
+AUDIT_INDEX_LAG: Final = Gauge("riverbank_audit_index_lag_entries", "Entries of the audit's ledger that ClickHouse does not have yet")
+AUDIT_SECONDS: Final = Histogram(
+    "riverbank_audit_index_seconds", "Writing one batch of audit entries to ClickHouse", buckets=_ROUND_SECONDS
+)
 BUILD: Final = Info("riverbank_build", "The software that runs")
 BUILD.info({"version": SOFTWARE_VERSION, "python": sys.version.split()[0]})
 

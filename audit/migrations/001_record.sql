@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS entries (
     outcome String COMMENT 'sent, or the detail of the fault.',
     accused LowCardinality(String) COMMENT 'For a fault: who; else empty.',
     record_digest FixedString(32) COMMENT 'Digest of the signed entry itself.',
-    log_partition UInt32 COMMENT 'Where in the audit topic it lay.',
+    sequence UInt64 COMMENT 'Where in the ledger it stands.',
     log_offset UInt64 COMMENT 'Where in the audit topic it lay.',
     INDEX by_round round TYPE minmax GRANULARITY 1,
     INDEX by_entry entry_id TYPE bloom_filter GRANULARITY 1,
@@ -36,8 +36,8 @@ SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory =
 CREATE TABLE IF NOT EXISTS refused (
     logged_at DateTime64(3, 'UTC') COMMENT 'When the log took it.',
     topic LowCardinality(String) COMMENT 'Where it lay.',
-    log_partition UInt32 COMMENT 'Where it lay.',
     log_offset UInt64 COMMENT 'Where it lay.',
+    sequence UInt64 COMMENT 'Where in the ledger it stands.',
     reason LowCardinality(String) COMMENT 'Why it was refused: a short stable name.',
     accused LowCardinality(String) COMMENT 'Who signed it; empty where nobody can be accused.',
     detail String COMMENT 'A sentence.',
@@ -45,16 +45,15 @@ CREATE TABLE IF NOT EXISTS refused (
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(logged_at)
-ORDER BY (topic, log_partition, log_offset)
+ORDER BY (topic, log_offset)
 TTL toDateTime(logged_at) + INTERVAL 13 MONTH
 SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1, concurrent_part_removal_threshold = 1000000;
 
--- How far the log has been read; saved after the rows that were read.
-CREATE TABLE IF NOT EXISTS positions (
-    topic LowCardinality(String) COMMENT 'Full name.',
-    log_partition UInt32 COMMENT 'Partition.',
-    next_offset UInt64 COMMENT 'Of the next record to read.'
+-- How far the ledger has been indexed; saved after the rows.
+CREATE TABLE IF NOT EXISTS indexed (
+    next_sequence UInt64 COMMENT 'Of the next entry to index.',
+    last_leaf FixedString(32) COMMENT 'Hash of the last entry indexed: that it is this ledger.'
 )
-ENGINE = ReplacingMergeTree(next_offset)
-ORDER BY (topic, log_partition)
+ENGINE = ReplacingMergeTree(next_sequence)
+ORDER BY tuple()
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, concurrent_part_removal_threshold = 1000000;

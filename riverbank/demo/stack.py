@@ -110,7 +110,8 @@ class Stack:
     def _start_audit(self) -> None:
         (self.directory / AUDIT).mkdir(exist_ok=True)
         federation = self.federation.settings(AGGREGATOR, self.kafka.bootstrap)["federation"]
-        self._run(AUDIT, ["audit", "run"], {"federation": federation, "audit": {"dsn": self.audit_dsn}}, _SERVING_LAYER)
+        own = {"dsn": self.audit_dsn, "ledger_dir": str(self.directory / AUDIT / "ledger")}
+        self._run(AUDIT, ["audit", "run"], {"federation": federation, "audit": own}, _SERVING_LAYER)
 
     def _start_web(self, name: str, *, institution: str | None) -> None:
         own: dict[str, Any] = {"state_dir": str(self.directory / name / "state"), "port_file": str(self.port_file(name))}

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from audit.entries import ENTRY_COLUMNS, REFUSED_COLUMNS, Entry, Refused, sorted_record
+from audit.entries import ENTRY_COLUMNS, REFUSED_COLUMNS, Row, judged, row_of
+from audit.ledger import Entry
 from federation import messages as m
 from federation.errors import PeerFault
 from federation.ids import digest_of
 from federation.messages import RefusalReason
-from streams.codec import DecodeError
+from streams.codec import DecodeError, encode
 from streams.ports import Record
 from streams.signed import Opened
 
@@ -36,18 +37,25 @@ def _opened(message: m.Message) -> Opened:
     return Opened("north", message, b"payload", digest_of(b"payload"))
 
 
+def _logged(logged: m.LoggedRecord) -> Row:
+    """The row of a record that stands in the ledger as entry 7."""
+    return row_of(Entry(7, b"l" * 32, encode(logged)))
+
+
 def test_an_entry_becomes_a_row_with_every_field() -> None:
     """Each column has the field of its name, the log's time and place, and the digest of the signed bytes."""
-    taken = sorted_record(_record(), lambda _: _opened(_entry()))
+    payload = encode(_entry())
+    envelope = encode(m.SignedRecord(sender="north", payload=payload, signature=bytes(64)))
+    row = _logged(judged(_record(envelope), lambda _: _opened(_entry())))
 
-    assert isinstance(taken, Entry)
-    row = dict(zip(ENTRY_COLUMNS, taken.row, strict=True))
+    assert row.table == "entries"
+    values = dict(zip(ENTRY_COLUMNS, row.values, strict=True))
     expected = {name: getattr(_entry(), name) for name in ENTRY_COLUMNS if hasattr(_entry(), name)}
-    assert expected.items() <= row.items()
+    assert expected.items() <= values.items()
     assert set(m.AuditEntry.__slots__) - set(expected) == {"at_ms"}
-    assert row["sent_at"] == datetime(2025, 11, 24, 16, 0, 0, 123_000, tzinfo=UTC)
-    assert row["logged_at"] == datetime(2025, 11, 24, 16, 0, 0, 500_000, tzinfo=UTC)
-    assert (row["log_partition"], row["log_offset"], row["record_digest"]) == (0, 41, digest_of(b"payload"))
+    assert values["sent_at"] == datetime(2025, 11, 24, 16, 0, 0, 123_000, tzinfo=UTC)
+    assert values["logged_at"] == datetime(2025, 11, 24, 16, 0, 0, 500_000, tzinfo=UTC)
+    assert (values["sequence"], values["log_offset"], values["record_digest"]) == (7, 41, digest_of(payload))
 
 
 @pytest.mark.parametrize("error", [DecodeError(RefusalReason.OVERSIZED, "too long"), PeerFault("oversized", "too long", accused="mallory")])
@@ -57,13 +65,13 @@ def test_what_cannot_be_opened_is_kept_with_the_reason(error: Exception) -> None
     def refuse(_: bytes) -> Opened:
         raise error
 
-    taken = sorted_record(_record(b"junk"), refuse)
+    row = _logged(judged(_record(b"junk"), refuse))
 
-    assert isinstance(taken, Refused)
-    row = dict(zip(REFUSED_COLUMNS, taken.row, strict=True))
-    assert (row["reason"], taken.reason, row["detail"]) == ("oversized", "oversized", "too long")
-    assert (row["topic"], row["log_partition"], row["log_offset"], row["value"]) == ("audit.v1", 0, 41, b"junk")
-    assert row["accused"] == ("mallory" if isinstance(error, PeerFault) else "")
+    assert row.table == "refused"
+    values = dict(zip(REFUSED_COLUMNS, row.values, strict=True))
+    assert (values["reason"], values["detail"]) == ("oversized", "too long")
+    assert (values["topic"], values["log_offset"], values["sequence"], values["value"]) == ("audit.v1", 41, 7, b"junk")
+    assert values["accused"] == ("mallory" if isinstance(error, PeerFault) else "")
 
 
 @pytest.mark.parametrize(
@@ -71,23 +79,27 @@ def test_what_cannot_be_opened_is_kept_with_the_reason(error: Exception) -> None
 )
 def test_a_time_that_the_table_cannot_hold_is_refused(at_ms: int, *, kept: bool) -> None:
     """Beyond its range the column would wrap to another century."""
-    taken = sorted_record(_record(), lambda _: _opened(_entry(at_ms=at_ms)))
+    logged = judged(_record(), lambda _: _opened(_entry(at_ms=at_ms)))
 
-    assert isinstance(taken, Entry if kept else Refused)
-    assert kept or (isinstance(taken, Refused) and taken.reason == "invalid" and taken.row[5] == "north")
+    assert (logged.reason, logged.accused) == (("", "") if kept else ("invalid", "north"))
 
 
 def test_another_message_than_an_entry_is_refused() -> None:
     """Signed and readable, but no entry."""
-    taken = sorted_record(_record(), lambda _: _opened(m.EpochClosed(head=m.HeadName.CREDIT, group=0, epoch=1, reason="x")))
-
-    assert isinstance(taken, Refused)
-    assert taken.reason == "unknown_schema"
+    assert (
+        judged(_record(), lambda _: _opened(m.EpochClosed(head=m.HeadName.CREDIT, group=0, epoch=1, reason="x"))).reason == "unknown_schema"
+    )
 
 
 def test_a_record_without_a_value_is_refused() -> None:
     """A tombstone has nothing to open."""
-    taken = sorted_record(_record(None), lambda _: _opened(_entry()))
+    logged = judged(_record(None), lambda _: _opened(_entry()))
 
-    assert isinstance(taken, Refused)
-    assert (taken.reason, taken.row[-1]) == ("malformed", b"")
+    assert (logged.reason, logged.value) == ("malformed", b"")
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", encode(m.SignedRecord(sender="north", payload=b"", signature=bytes(64)))])
+def test_an_entry_of_the_ledger_that_no_writer_made_is_refused(content: bytes) -> None:
+    """The index is made of what the writer wrote, and of nothing that merely lies there."""
+    with pytest.raises(DecodeError):
+        row_of(Entry(0, bytes(32), content))

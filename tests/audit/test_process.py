@@ -6,6 +6,7 @@ Never shares a topic's records with another test: positions start where this tes
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.ledger import segments_of
 from audit.queries import ask
 from audit.warehouse import WarehouseError
 from riverbank.embedded.kafka import EmbeddedKafka
@@ -29,7 +31,7 @@ from riverbank.verification import CertifiedParties
 from streams.settings import AuditProcess
 
 settings = AuditProcess(
-    federation={"name": "delta", "bootstrap": sys.argv[2], "ca_verify_key": sys.argv[3]}, audit={"dsn": sys.argv[1], "flush_ms": 50}
+    federation={"name": "delta", "bootstrap": sys.argv[2], "ca_verify_key": sys.argv[3]}, audit={"dsn": sys.argv[1], "ledger_dir": sys.argv[1].removeprefix("chdb://") + "-ledger", "flush_ms": 50}
 )
 asyncio.run(run(settings, CertifiedParties("delta", bytes.fromhex(sys.argv[3]))))
 """
@@ -84,9 +86,38 @@ async def test_from_kafka_to_whoever_asks_through_kills_and_stops(broker: Embedd
         _, said = await third.communicate()
         assert (third.returncode, said) == (0, b"")
         assert time.monotonic() - started < 3
-        assert (await ask(dsn, "totals"))[0]["refused"] == 1
+        totals = (await ask(dsn, "totals"))[0]
+        assert totals["refused"] == 1
+
+        config = tmp_path / "audit.toml"
+        config.write_text(
+            f'[federation]\nname = "delta"\nbootstrap = "127.0.0.1:1"\nca_verify_key = "{town.ca_verify_key.hex()}"\n'
+            f'[audit]\ndsn = "{dsn}"\nledger_dir = "{tmp_path / "audit-ledger"}"\n'
+        )
+        checked = await _command("verify", config, "--json")
+        assert json.loads(checked[1])["entries"] == 62
+        rebuilt = await _command("rebuild", config)
+        assert rebuilt == (0, f"62 entries indexed; root {json.loads(checked[1])['root']}\n")
+        assert (await ask(dsn, "totals"))[0] == totals
+
+        ((_, segment),) = segments_of(tmp_path / "audit-ledger")
+        data = bytearray(segment.read_bytes())
+        data[len(data) // 2] ^= 1
+        segment.write_bytes(data)
+        status, said_of_it = await _command("verify", config, "--json")
+        assert status == 1
+        assert json.loads(said_of_it)["entry"] in range(20, 45)
     finally:
         await log.close()
+
+
+async def _command(name: str, config: Path, *more: str) -> tuple[int | None, str]:
+    """Exit code and stdout of `riverbank audit`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "riverbank", "audit", name, "--config", str(config), *more, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
 
 
 async def test_no_kafka_is_one_sentence(broker: EmbeddedKafka, tmp_path: Path) -> None:

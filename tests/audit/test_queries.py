@@ -16,6 +16,8 @@ import pytest
 from audit import queries
 from audit.desk import asked_of_the_writer, open_desk
 from audit.entries import ENTRY_COLUMNS
+from audit.index import Index
+from audit.ledger import Ledger
 from audit.queries import QUERIES, answer, ask
 from audit.warehouse import Row, Value, Warehouse, WarehouseError, embedded_directory
 from audit.writer import Writer
@@ -25,7 +27,7 @@ from tests.audit.town import FEDERATION, NOW_MS, Town, entry, until
 
 
 @pytest.fixture
-async def filled(town: Town, warehouse: Warehouse) -> Warehouse:
+async def filled(town: Town, warehouse: Warehouse, tmp_path: Path) -> Warehouse:
     """Three rounds of credit by north, one of fraud by south, a fault that south reports about north, one record refused."""
     await town.certify("north")
     await town.certify("south")
@@ -35,12 +37,14 @@ async def filled(town: Town, warehouse: Warehouse) -> Warehouse:
         entry(4, actor="south", action="bad_signature", topic="", outcome="does not hold", accused="north", round=0, epoch=0),
         b"junk",
     )  # fmt: skip
-    writer = Writer(town.log, warehouse, town.registry(), federation=FEDERATION, flush_ms=1)
+    ledger = Ledger.open(tmp_path / "ledger")
+    writer = Writer(town.log, ledger, Index(warehouse), town.registry(), federation=FEDERATION, flush_ms=1)
     stop = asyncio.Event()
     running = asyncio.create_task(writer.run(stop))
-    await until(lambda: writer.written == 5)
+    await until(lambda: writer.written == 6)
     stop.set()
     await running
+    ledger.close()
     return warehouse
 
 
@@ -103,7 +107,7 @@ async def test_the_latest_are_those_the_log_took_last(filled: Warehouse) -> None
         "sent_at_ms": NOW_MS + 4, "logged_at_ms": NOW_MS, "actor": "south", "action": "bad_signature", "topic": "", "head": "credit",
         "epoch": 0, "round": 0, "entry": entry(4).entry_id.hex(), "payload_digest": entry(4).digest.hex(), "size_bytes": 100,
         "schema_fingerprint": "0123456789abcdef", "software_version": "0.1.0", "outcome": "does not hold", "accused": "north",
-        "log_partition": 0, "log_offset": 4,
+        "sequence": 4, "log_offset": 4,
     }  # fmt: skip
 
 
@@ -224,7 +228,7 @@ def test_the_command_lines_functions(dsn: str, tmp_path: Path) -> None:
     async def fill() -> None:
         town, warehouse = Town(), await Warehouse.open(dsn)
         row = dict.fromkeys(ENTRY_COLUMNS, "x") | {"logged_at": NOW_MS, "sent_at": NOW_MS, "epoch": 1, "round": 2, "size_bytes": 3}
-        row |= {"log_partition": 0, "log_offset": 0} | dict.fromkeys(("entry_id", "digest", "record_digest"), b"d" * 32)
+        row |= {"sequence": 0, "log_offset": 0} | dict.fromkeys(("entry_id", "digest", "record_digest"), b"d" * 32)
         await warehouse.insert("entries", ENTRY_COLUMNS, [tuple(row[name] for name in ENTRY_COLUMNS)])
         await warehouse.close()
         await town.log.close()

@@ -31,16 +31,16 @@ def _row(logged_at: datetime, sent_at: datetime, offset: int) -> tuple[object, .
 async def test_opening_again_changes_nothing(dsn: str) -> None:
     """Migrations are applied once; what was written stays."""
     first = await Warehouse.open(dsn)
-    await first.insert("positions", ("topic", "log_partition", "next_offset"), [("t", 0, 7)])
+    await first.insert("indexed", ("next_sequence", "last_leaf"), [(7, bytes(32))])
     await first.close()
 
     second = await Warehouse.open(dsn)
     migrations = await second.rows("SELECT number, count() AS times FROM migrations GROUP BY number ORDER BY number")
-    positions = await second.rows("SELECT next_offset FROM positions")
+    indexed = await second.rows("SELECT next_sequence FROM indexed")
     await second.close()
 
     assert migrations == [{"number": 1, "times": 1}]
-    assert positions == [{"next_offset": 7}]
+    assert indexed == [{"next_sequence": 7}]
 
 
 async def test_a_crash_between_a_migration_and_its_mark_is_repaired(warehouse: Warehouse, dsn: str) -> None:
@@ -121,7 +121,7 @@ async def test_a_full_disk_is_an_error_of_the_warehouse(warehouse: Warehouse, mo
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
 
     with pytest.raises(WarehouseError, match="No such file"):
-        await warehouse.insert("positions", ("topic", "log_partition", "next_offset"), [("t", 0, 7)])
+        await warehouse.insert("indexed", ("next_sequence", "last_leaf"), [(7, bytes(32))])
 
 
 @pytest.mark.usefixtures("warehouse")

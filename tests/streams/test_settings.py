@@ -27,7 +27,7 @@ FEDERATION = f'[federation]\nname = "north"\nbootstrap = "one:9092,two:9092"\nca
 PARTY = '[party]\nname = "bank-a"\nkey_file = "/keys/bank-a"\n'
 INSTITUTION = '[institution]\nbootstrap = "own:9092"\nstate_dir = "/state"\n'
 AGGREGATOR = '[aggregator]\nstate_dir = "/state"\nmembers = ["bank-a", "bank-b", "bank-c", "bank-d"]\n'
-AUDIT = '[audit]\ndsn = "chdb:///audit"\n'
+AUDIT = '[audit]\ndsn = "chdb:///audit"\nledger_dir = "/ledger"\n'
 WEB = '[web]\nstate_dir = "/state"\n'
 
 
@@ -128,7 +128,7 @@ def test_unknown_sections_and_variables_are_refused(problems, monkeypatch: pytes
     assert found[0] == (
         "RIVERBANK_AUDTI__FLUSH_MS: there is no section audti, only aggregator, audit, federation, institution, ops, party, web"
     )
-    assert found[1] == "audit.flush: unknown; known here are batch_records, dsn, flush_ms, password_file"
+    assert found[1] == "audit.flush: unknown; known here are batch_records, dsn, flush_ms, ledger_dir, password_file"
     assert found[2] == "web: unknown; known here are audit, federation, ops"
 
 
@@ -205,10 +205,13 @@ def test_a_portal_has_an_institution_and_its_cluster(problems):
 
 def test_a_password_is_not_a_setting(problems, load):
     """Nor is it repeated in the sentence; a user's name alone is fine."""
-    found = problems(AuditProcess, FEDERATION, '[audit]\ndsn = "clickhouse://writer:hunter2@db:9000/audit"\n')
+    found = problems(AuditProcess, FEDERATION, '[audit]\ndsn = "clickhouse://writer:hunter2@db:9000/audit"\nledger_dir = "/ledger"\n')
 
     assert found == ["audit.dsn: must not contain a password: name a file in audit.password_file"]
-    assert load(AuditProcess, FEDERATION, '[audit]\ndsn = "clickhouse://writer@db:9000/audit"\n').audit.password_file is None
+    assert (
+        load(AuditProcess, FEDERATION, '[audit]\ndsn = "clickhouse://writer@db:9000/audit"\nledger_dir = "/ledger"\n').audit.password_file
+        is None
+    )
 
 
 @pytest.mark.parametrize("key", ["a1" * 31, "A1" * 32, "zz" * 32])
