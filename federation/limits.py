@@ -18,6 +18,13 @@ RECORD_BYTES_MAX: Final = 1_000_000  # Kafka's default message.max.bytes is 1,04
 EVENT_BYTES_MAX: Final = 64 * 1024
 NAME_LENGTH_MAX: Final = 64
 
+# Vertical models: two parties, one customer.
+LIST_MAX: Final = 1 << 18  # Customers in one intersection.
+VERTICAL_PART_BYTES_MAX: Final = 512 * 1024  # A message is cut into records of so much; what is sealed grows by 48 bytes.
+VERTICAL_PARTS_MAX: Final = 96
+require(VERTICAL_PART_BYTES_MAX + 4096 < RECORD_BYTES_MAX, "a part of a vertical message does not fit a record")
+require(3 * LIST_MAX * 32 < VERTICAL_PARTS_MAX * VERTICAL_PART_BYTES_MAX, "the answer to the longest list does not fit its parts")
+
 RING_BITS: Final = 32
 # A clipped, weighted, rounded coordinate of one institution.
 COORDINATE_QUANTA_MAX: Final = (1 << 22) - 1

@@ -24,6 +24,24 @@ class AbandonReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttributesObserved:
+    """What an institution knows of a person, as a partner in a vertical model; the newest counts."""
+
+    event_id: str
+    """Identity of the observation."""
+    customer: str
+    """The name by which both parties know the person."""
+    occurred_at_ms: int
+    """When."""
+    consented: bool
+    """Whether it may be used together with the bank."""
+    numbers: Mapping[str, float]
+    """Numeric features by name."""
+    categories: Mapping[str, str]
+    """Categorical features by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """One exchange, for the audit: what, who, when, digest, size, versions. Never content."""
 
@@ -473,6 +491,106 @@ class InteractionKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IntersectionAnswered:
+    """Partner to bank: your points blinded again, and mine."""
+
+    raised: bytes
+    """One point for each asked; in the order of the question if the outcome is shown, else shuffled."""
+    own: bytes
+    """The partner's names, hashed and blinded, in an order of its own."""
+
+
+class OverlapPolicy(StrEnum):
+    """Who learns what of an intersection."""
+
+    SHOWN = "shown"
+    COUNTED = "counted"
+    HIDDEN = "hidden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntersectionAsked:
+    """Bank to partner: asks which of these names are shared, or how many."""
+
+    policy: OverlapPolicy
+    """Who is to learn what."""
+    points: bytes
+    """The names, hashed to ristretto255 and blinded, 32 bytes each, in an order of the bank's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntersectionClosed:
+    """Bank to partner: the outcome, as far as it is shown."""
+
+    shared: int
+    """How many agree."""
+    positions: bytes
+    """Shown: places in the partner's list of the shared ones, row after row. Hidden: of the one assigned to each place of the answer. 4 bytes each."""
+    bits_key: bytes
+    """Hidden: ElGamal key of the bits; else empty."""
+    bits: bytes
+    """Hidden: for each place of the answer an encrypted bit, whether it agrees; else empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntersectionSaved:
+    """An intersection as one party remembers it."""
+
+    policy: OverlapPolicy
+    """Who learns what."""
+    names: tuple[str, ...] = field(repr=False)
+    """Bank: in the order asked. Partner: in the order of its list."""
+    asked_at: bytes = field(repr=False)
+    """Partner: place in the answer -> place in the question, 4 bytes each."""
+    shared: int
+    """How many agree, once known."""
+    secret: bytes = field(repr=False)
+    """Bank: of the points, then of the bits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointScoreAnswered:
+    """Partner to bank: its half of the score."""
+
+    points: float
+    """Log-odds."""
+    version: int
+    """Version of the scorecard; 0: no answer."""
+    detail: str
+    """Why there is no answer; else empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointScoreAsked:
+    """Bank to partner: asks for its points of a row."""
+
+    alignment: int
+    """Run of the intersection in which it was found."""
+    row: int
+    """Its row there."""
+    version: int
+    """Version of the scorecard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointScoreSealed:
+    """A question for the partner's points of a shared customer, or the answer."""
+
+    bank: str
+    """Who asks."""
+    partner: str
+    """Who answers."""
+    institution: str
+    """Which of the two says it; must be the envelope's sender."""
+    request: int
+    """Which question, counted up by the bank; its answer has the same number."""
+    deadline_ms: int
+    """The answer is of no use later."""
+    body: bytes
+    """JointScoreAsked or JointScoreAnswered, sealed to the other party's key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedRecord:
     """One record of an audit topic as the audit's ledger keeps it, with the writer's judgment at the time. The ledger's entries carry nothing else."""
 
@@ -543,6 +661,14 @@ class MaskedUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipMasked:
+    """Partner to bank: the encrypted bits, flipped by the partner's coins, in the order of the bank's question."""
+
+    bits: bytes
+    """64 bytes each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChunk:
     """A piece of a published global model."""
 
@@ -590,6 +716,28 @@ class ModelPublished:
     """Standard deviation of the noise in the sum, in quanta, at least."""
     published_at_ms: int
     """When."""
+
+
+class TablePurpose(StrEnum):
+    """What a table of a vertical training is for."""
+
+    SCORES = "scores"
+    RESIDUALS = "residuals"
+    LOSS = "loss"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumbersEncrypted:
+    """One party's table, encrypted under its key: step 1 of an exchange."""
+
+    purpose: TablePurpose
+    """What for."""
+    number: int
+    """Which pass, from 1."""
+    gain: float
+    """By how much the sender's last step lowered the objective."""
+    ciphertexts: bytes
+    """Set after set, several rows in each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -782,6 +930,20 @@ class PartyCertified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassEnded:
+    """Bank to partner: whether there is another pass."""
+
+    number: int
+    """Which pass has ended."""
+    finished: bool
+    """No further one."""
+    kept: int
+    """Whose weights are kept so far: those after this pass."""
+    version: int
+    """Finished: version of the scorecard; else 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProductInteraction:
     """A customer took, looked at, declined or gave up a product."""
 
@@ -821,6 +983,16 @@ class RoundAbandoned:
     """Parties named, sorted; empty when nobody is."""
     abandoned_at_ms: int
     """When."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAbandoned:
+    """A run of a vertical partnership has ended without a result."""
+
+    reason: str
+    """One of: refused, deadline, fault, stale."""
+    detail: str
+    """A sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -912,6 +1084,30 @@ class SumRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SumsBlinded:
+    """The sums of the other party's columns, blinded: step 2."""
+
+    purpose: TablePurpose
+    """As asked."""
+    number: int
+    """As asked."""
+    ciphertexts: bytes
+    """One for each column, under the key of the table's owner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumsOpened:
+    """The blinded sums, decrypted: step 3."""
+
+    purpose: TablePurpose
+    """As asked."""
+    number: int
+    """As asked."""
+    values: bytes
+    """5 bytes each: uniform to whoever does not know the blinding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survivor:
     """One contributor."""
 
@@ -957,8 +1153,227 @@ class SurvivorsNamed:
     """Sorted by institution."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingAccepted:
+    """Partner to bank: agreed; my key."""
+
+    modulus: bytes
+    """The partner's Paillier key for this run: N, little-endian."""
+    hiding_base: bytes
+    """Its h^N modulo N^2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingAsked:
+    """Bank to partner: let us train on these rows."""
+
+    alignment: int
+    """0, or the run of a hidden alignment all of whose rows are trained on."""
+    rows: bytes
+    """Alignment run and row of each training row, 8 and 4 bytes; then of each held-out row."""
+    held_out: int
+    """How many of them, at the end, are held out to measure the loss."""
+    warm: bool
+    """Whether to start from the weights at hand; else from zero."""
+    version: int
+    """Version of the scorecard they start from; 0 if not warm."""
+    passes_max: int
+    """Passes after which it ends in any case."""
+    modulus: bytes
+    """The bank's Paillier key for this run: N, little-endian."""
+    hiding_base: bytes
+    """Its h^N modulo N^2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSaved:
+    """A training as one party remembers it."""
+
+    held_out: int
+    """Rows held out."""
+    passes_max: int
+    """Passes after which it ends."""
+    first_prime: bytes = field(repr=False)
+    """Of the own key."""
+    second_prime: bytes = field(repr=False)
+    """Of the own key."""
+    hiding_base: bytes
+    """Of the own key."""
+    peer_modulus: bytes
+    """Of the other party's key; empty until known."""
+    peer_hiding_base: bytes
+    """Of the other party's key."""
+    starts: bytes
+    """Where each row's coordinates begin, int64."""
+    coordinates: bytes = field(repr=False)
+    """Coordinates that are 1, int64."""
+    labels: bytes = field(repr=False)
+    """One byte a row, at the bank; else empty."""
+    bits: bytes = field(repr=False)
+    """One byte a row if hidden; else empty."""
+    offset: float
+    """Added to the own half of every score."""
+    start_weights: bytes = field(repr=False)
+    """float64."""
+    start_precision: bytes = field(repr=False)
+    """float64."""
+    weights: bytes = field(repr=False)
+    """float64."""
+    kept_weights: bytes = field(repr=False)
+    """float64: after the best pass."""
+    kept: int
+    """The best pass."""
+    loss: float
+    """Held-out loss of the newest pass, per row."""
+    kept_loss: float
+    """Of the best pass."""
+    gain: float
+    """By how much the own last step lowered the objective."""
+    peer_gain: float
+    """The other party's."""
+    number: int
+    """Which pass."""
+    rows_min: int
+    """A column with fewer training rows is left out."""
+    blinds: bytes = field(repr=False)
+    """5 bytes each: of the exchange that is on its way."""
+
+
+class VerticalVerb(StrEnum):
+    """What the bank's own systems may ask of its vertical worker."""
+
+    INTERSECT = "intersect"
+    TRAIN = "train"
+    PREDICT = "predict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerticalAsked:
+    """A request to the bank's vertical worker from its own systems."""
+
+    request_id: str
+    """Chosen by the asker."""
+    verb: VerticalVerb
+    """What to do."""
+    customer: str
+    """Whom to predict; else empty."""
+    policy: OverlapPolicy
+    """Of an intersection."""
+    warm: bool
+    """Whether a training goes on from the weights at hand."""
+    deadline_ms: int
+    """The answer is of no use later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerticalPart:
+    """A piece of what one party of a vertical partnership says to the other: whose content only the other can open."""
+
+    bank: str
+    """The party with the labels."""
+    partner: str
+    """The other party."""
+    institution: str
+    """Which of the two says it; must be the envelope's sender."""
+    run: int
+    """Which run of theirs; a new one has a higher number than any before."""
+    sequence: int
+    """Which message of this sender in this run, from 1."""
+    part: int
+    """Which piece of it, from 0."""
+    parts: int
+    """How many there are."""
+    says: str
+    """Type of the message inside, for the audit."""
+    deadline_ms: int
+    """Its sender waits for an answer until then."""
+    body: bytes
+    """This piece of the message, sealed to the other party's key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerticalSaved:
+    """One party's state of a vertical partnership."""
+
+    phase: str
+    """Of the run."""
+    run: int
+    """The newest run."""
+    said: int
+    """Messages said in it."""
+    heard: int
+    """Messages heard in it."""
+    deadline_ms: int
+    """Of the answer that is waited for."""
+    version: int
+    """Of the scorecard."""
+    weights: bytes = field(repr=False)
+    """float64; empty until taught."""
+    precision: bytes = field(repr=False)
+    """float64."""
+    resolving: IntersectionSaved | None
+    """The intersection under way."""
+    training: TrainingSaved | None
+    """The training under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerticalStatus:
+    """How a vertical partnership goes, as one of its parties sees it: no customer, and no count that would tell how far the two overlap."""
+
+    bank: str
+    """The party with the labels."""
+    partner: str
+    """The other party."""
+    institution: str
+    """Who says it; must be the envelope's sender."""
+    at_ms: int
+    """When."""
+    phase: str
+    """What it is doing."""
+    run: int
+    """Its newest run."""
+    number: int
+    """The newest pass of the training that runs, or ran last."""
+    loss: float
+    """Held-out log loss after the newest pass; -1 until known, or known to the other party."""
+    gain: float
+    """By how much its own last step lowered the objective, per row; -1 until known."""
+    version: int
+    """Version of the scorecard."""
+    predictions: int
+    """Joint predictions made or answered."""
+    degraded: int
+    """Predictions made without the partner."""
+    refused: int
+    """Runs and questions refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerticalTold:
+    """What became of a request."""
+
+    request_id: str
+    """As asked."""
+    done: bool
+    """Whether it was done."""
+    degraded: bool
+    """A prediction without the partner."""
+    probability: float
+    """Of default; -1 where none."""
+    version: int
+    """Of the scorecard that was used or made; 0 where none."""
+    shared: int
+    """Customers found shared; -1 where none."""
+    detail: str
+    """A sentence."""
+    told_at_ms: int
+    """When."""
+
+
 Message = (
-    AuditEntry
+    AttributesObserved
+    | AuditEntry
     | CardTransaction
     | ChunkRefused
     | ChunkSummed
@@ -979,11 +1394,20 @@ Message = (
     | EpochShares
     | FeedbackGiven
     | InstitutionStatus
+    | IntersectionAnswered
+    | IntersectionAsked
+    | IntersectionClosed
+    | IntersectionSaved
+    | JointScoreAnswered
+    | JointScoreAsked
+    | JointScoreSealed
     | LoggedRecord
     | MaskedChunk
     | MaskedUpdate
+    | MembershipMasked
     | ModelChunk
     | ModelPublished
+    | NumbersEncrypted
     | OutcomeObserved
     | RoundOpened
     | RoundSaved
@@ -993,14 +1417,26 @@ Message = (
     | SumHelped
     | ParticipantSaved
     | PartyCertified
+    | PassEnded
     | ProductInteraction
     | RoundAbandoned
+    | RunAbandoned
     | ServingModel
     | SharesRevealed
     | SignedRecord
     | SumTerm
     | SumRequested
+    | SumsBlinded
+    | SumsOpened
     | Survivor
     | SurvivorsAcked
     | SurvivorsNamed
+    | TrainingAccepted
+    | TrainingAsked
+    | TrainingSaved
+    | VerticalAsked
+    | VerticalPart
+    | VerticalSaved
+    | VerticalStatus
+    | VerticalTold
 )

@@ -1,6 +1,6 @@
 """Threshold Paillier encryption: anybody adds under encryption, any `threshold` key holders together decrypt.
 
-Called by the Paillier sum, its proofs and its dealer.
+Called by the Paillier sum, its proofs and its dealer; the vertical models encrypt and add with it under keys that one party holds.
 Never decrypts by itself: one key share gives a partial decryption, which says nothing alone.
 
 Paillier (EUROCRYPT 1999) with the threshold of Damgard and Jurik (PKC 2001, section 4.1, s = 1; after Shoup, EUROCRYPT 2000)
@@ -27,19 +27,11 @@ _SHARE_FILE: Final = b"riverbank paillier key share 1\n"
 
 
 @dataclass(frozen=True)
-class PublicKey:
-    """What everybody knows: to encrypt, to add, to check a partial decryption."""
+class EncryptionKey:
+    """What it takes to encrypt and to add, whoever decrypts."""
 
     modulus: int  # N
     hiding_base: int  # h^N modulo N^2, h = -x^2: its powers hide a plaintext.
-    check_base: int  # v, a random square modulo N^2.
-    checks: tuple[int, ...]  # v^(D s_i) of each holder i.
-    threshold: int
-
-    @property
-    def members(self) -> int:
-        """How many hold a share."""
-        return len(self.checks)
 
     @functools.cached_property
     def square(self) -> int:
@@ -55,6 +47,20 @@ class PublicKey:
     def ciphertext_bytes(self) -> int:
         """A ciphertext, or a partial decryption, on the wire."""
         return (2 * self.bits + 7) // 8
+
+
+@dataclass(frozen=True)
+class PublicKey(EncryptionKey):
+    """What everybody knows of a threshold key: also to check a partial decryption."""
+
+    check_base: int  # v, a random square modulo N^2.
+    checks: tuple[int, ...]  # v^(D s_i) of each holder i.
+    threshold: int
+
+    @property
+    def members(self) -> int:
+        """How many hold a share."""
+        return len(self.checks)
 
     @functools.cached_property
     def factorial(self) -> int:
@@ -125,7 +131,7 @@ class KeyShare:
         return int.from_bytes(self.exponent.reveal(), "little")
 
 
-def encrypt(public: PublicKey, plain: int, *, entropy: Entropy) -> int:
+def encrypt(public: EncryptionKey, plain: int, *, entropy: Entropy) -> int:
     """(1 + N)^plain * hiding_base^a modulo N^2 for a fresh a of half of N's length; 0 <= plain < N."""
     if not 0 <= plain < public.modulus:
         raise OwnFault("a plaintext is not negative and below the modulus")
@@ -136,7 +142,7 @@ def encrypt(public: PublicKey, plain: int, *, entropy: Entropy) -> int:
     return product((1 + plain * public.modulus, hidden), public.square)
 
 
-def add(public: PublicKey, ciphertexts: Sequence[int]) -> int:
+def add(public: EncryptionKey, ciphertexts: Sequence[int]) -> int:
     """The ciphertext of the sum of the plaintexts."""
     return product(ciphertexts, public.square)
 
@@ -172,12 +178,12 @@ def whole_weights(public: PublicKey, indices: Sequence[int]) -> dict[int, int]:
     return weights
 
 
-def numbers_to_bytes(public: PublicKey, values: Sequence[int]) -> bytes:
+def numbers_to_bytes(public: EncryptionKey, values: Sequence[int]) -> bytes:
     """Ciphertexts or partial decryptions, one after the other, little-endian."""
     return b"".join(value.to_bytes(public.ciphertext_bytes, "little") for value in values)
 
 
-def numbers_from_bytes(public: PublicKey, body: bytes, count: int, *, accused: str) -> list[int]:
+def numbers_from_bytes(public: EncryptionKey, body: bytes, count: int, *, accused: str) -> list[int]:
     """The `count` units modulo N^2 in `body`; PeerFault "bad_ciphertext" for another length or what is no unit."""
     size = public.ciphertext_bytes
     if len(body) != size * count:
