@@ -360,25 +360,29 @@ def evaluate(
     sets: Annotated[str, typer.Option("--set", help="Data sets, comma-separated, or all.")] = "all",
     variants: Annotated[str, typer.Option(help="What to compare, comma-separated (docs/evaluation.md).")] = "",
     events: Annotated[int | None, typer.Option(min=1, help="Only the first so many events of each set.")] = None,
-    round_every: Annotated[str | None, typer.Option(help="Events between rounds, as 200, or event time, as 15m.")] = None,
+    round_every: Annotated[
+        str | None, typer.Option(help="Events between rounds, as 200, or event time, as 15m; several, comma-separated, are compared.")
+    ] = None,
     labels_at_once: Annotated[bool, typer.Option(help="Labels right after their events, instead of when the set says.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Write the report into this folder.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes to share the variants out to.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Write JSON, Markdown and a page with plots into this folder.")] = None,
     as_json: Json = False,
 ) -> None:
     """What federation is worth on known data: alone, federated, pooled; each event is scored before it is learned."""
     from federation.errors import OwnFault
-    from riverbank.evaluation import command
+    from riverbank.evaluation import command, report
     from riverbank.evaluation.variants import USUAL
     from streams.telemetry import configure_logging
 
     configure_logging("warning")
     asked = command.Asked(
-        data=data, sets=sets, variants=variants or USUAL, events=events, round_every=round_every, labels_at_once=labels_at_once, seed=seed
-    )
+        data=data, sets=sets, variants=variants or USUAL, events=events, round_every=round_every, labels_at_once=labels_at_once, seed=seed,
+        jobs=jobs,
+    )  # fmt: skip
     try:
         results = command.evaluate(asked, lambda text: typer.echo(text, err=True))
-        for path in command.write(results, out) if out is not None else ():
+        for path in report.write(results, out) if out is not None else ():
             typer.echo(str(path), err=True)
     except (OwnFault, OSError) as error:
         raise CannotRun(str(error)) from error

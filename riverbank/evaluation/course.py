@@ -46,7 +46,6 @@ class Course:
 
     data_set: DataSet
     opened: Opened
-    cadence: Cadence
     events: int | None  # So many, and their outcomes; None: all.
     labels_at_once: bool  # Outcomes right after their events, instead of when the set says.
     seed: int
@@ -70,25 +69,25 @@ class Ran:
     model_digest: str | None = None  # Of the last global model.
 
 
-async def run(course: Course, variant: Variant) -> Ran:
-    """Everything from the beginning, under one variant; OwnFault if an institution refused a record."""
+async def run(course: Course, variant: Variant, cadence: Cadence) -> Ran:
+    """Everything from the beginning, under one variant; `cadence` is a federation's. OwnFault if an institution refused a record."""
     match variant.who:
         case Who.RIVER_LOCAL | Who.RIVER_POOLED:
             return Ran(judgments=plain_river.run(course.arrivals(), course.data_set.head, pooled=variant.who is Who.RIVER_POOLED))
         case Who.POOLED:
             return await _pooled(course)
         case Who.LOCAL | Who.FEDERATED:
-            return await _apart(course, variant)
+            return await _apart(course, variant, cadence)
 
 
-async def _apart(course: Course, variant: Variant) -> Ran:
+async def _apart(course: Course, variant: Variant, cadence: Cadence) -> Ran:
     """An institution each for its own events, with rounds or without."""
     clock = SetClock(_START_MS)
     with TemporaryDirectory(prefix="riverbank-evaluate-", dir=_scratch()) as folder:
         institutions = [_institution(course, name, Path(folder), clock) for name in course.opened.institutions]
         by_name = {each.name: each for each in institutions}
         rounds = _rounds(course, variant, institutions, clock) if variant.who is Who.FEDERATED else None
-        await _go_through(course, lambda arrival: by_name[arrival.institution], institutions, rounds)
+        await _go_through(course, lambda arrival: by_name[arrival.institution], institutions, rounds, Beat(cadence))
         judgments = {each.name: each.judgments for each in institutions}
     if rounds is None:
         return Ran(judgments=judgments)
@@ -113,7 +112,7 @@ async def _pooled(course: Course) -> Ran:
                 owner[arrival.message.customer] = arrival.institution
             return pool
 
-        await _go_through(course, whose, [pool], None)
+        await _go_through(course, whose, [pool], None, Beat(Cadence()))
     return Ran(judgments=judgments)
 
 
@@ -122,11 +121,11 @@ async def _go_through(
     whose: Callable[[Arrival], Institution],
     institutions: Sequence[Institution],
     rounds: PlainRounds | MaskedRounds | None,
+    beat: Beat,
 ) -> None:
     """Deliver every arrival, hold every round that is due, and close the institutions."""
     waiting: dict[str, list[Record]] = {each.name: [] for each in institutions}
     offsets: Counter[str] = Counter()
-    beat = Beat(course.cadence)
     if rounds is not None:
         await rounds.open()
     for arrival in course.arrivals():

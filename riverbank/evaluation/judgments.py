@@ -6,7 +6,7 @@ Never bins and never samples: the worker's own measures do the one, nothing here
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ Quality: TypeAlias = dict[str, float | None]
 
 BURN_IN: Final = 0.1  # So much of each institution's own rows, the earliest, is left out.
 LABELS_MIN: Final = 5  # With fewer positives or negatives, a ranking says nothing.
+PARTS: Final = 20
 
 
 class Judgments:
@@ -44,14 +45,29 @@ class Judgments:
         return tuple(self._said)
 
     def quality(self, name: str, head: HeadName) -> Quality:
-        """Of what was said under `name`, after burn-in: AUC, AP and log loss of risks, hit rates and gains of products."""
-        order = np.argsort(np.frombuffer(self._at_ms, dtype=np.int64), kind="stable")
-        kept = order[int(len(order) * BURN_IN) :]
-        said = np.frombuffer(self._said[name], dtype=np.float64)[kept] if name in self._said else np.zeros(0)
-        if head is HeadName.PRODUCTS:
-            return {"rows": len(said), **placed(said)}
-        positive = np.frombuffer(self._positive, dtype=np.int8)[kept].astype(bool)
-        return {"rows": len(said), "positive": int(positive.sum()), **ranked(said, positive)}
+        """Of what was said under `name`, after burn-in."""
+        at_ms, said, positive = self._columns(name)
+        kept = np.argsort(at_ms, kind="stable")[int(len(at_ms) * BURN_IN) :]
+        counts: Quality = {"rows": len(kept)} if head is HeadName.PRODUCTS else {"rows": len(kept), "positive": int(positive[kept].sum())}
+        return counts | measured(said[kept], positive[kept], head)
+
+    def _columns(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Times, what was said, and whether it was so."""
+        said = np.frombuffer(self._said[name], dtype=np.float64) if len(self) else np.zeros(0)
+        return np.frombuffer(self._at_ms, dtype=np.int64), said, np.frombuffer(self._positive, dtype=np.int8).astype(bool)
+
+
+def in_parts(all_judgments: Iterable[Judgments], name: str, head: HeadName) -> list[Quality]:
+    """How quality went: all institutions' rows together, by time, in PARTS equal parts; nothing is left out."""
+    columns = [judgments._columns(name) for judgments in all_judgments if len(judgments)]  # noqa: SLF001 Of our own class.
+    at_ms, said, positive = (np.concatenate(column) for column in zip(*columns, strict=True))
+    parts = np.array_split(np.argsort(at_ms, kind="stable"), PARTS)
+    return [measured(said[part], positive[part], head) for part in parts]
+
+
+def measured(said: NDArray[np.float64], positive: NDArray[np.bool_], head: HeadName) -> Quality:
+    """AUC, AP and log loss of risks; hit rates and gains of products, of whom `said` holds the places."""
+    return placed(said) if head is HeadName.PRODUCTS else ranked(said, positive)
 
 
 def ranked(log_odds: NDArray[np.float64], positive: NDArray[np.bool_]) -> Quality:

@@ -13,7 +13,7 @@ from federation.messages import HeadName
 from institution_workers.pupil import FEDERATED, LOCAL
 from riverbank.evaluation.course import Course, Ran
 from riverbank.evaluation.institution import SERVED
-from riverbank.evaluation.judgments import Quality
+from riverbank.evaluation.judgments import Quality, in_parts
 from riverbank.evaluation.plain_river import RIVER
 from riverbank.evaluation.variants import Variant, Who
 from streams.telemetry import SOFTWARE_VERSION
@@ -41,8 +41,10 @@ class Row:
 
     variant: str
     model: str  # Which of the variant's models.
+    round_every: str | None  # None: no rounds.
     means: Quality
     institutions: dict[str, Quality]
+    in_parts: list[Quality]  # All institutions' rows together, from the first to the last part of the stream.
     gap_closed: Quality  # By measure: (this - local) / (pooled - local); None without these two, or where pooling does not help.
     rounds: int
     abandoned: int
@@ -59,7 +61,6 @@ class Result:
     head: str
     seed: int
     events: int | None
-    round_every: str
     labels: str
     learning_rate: float
     rounds: dict[str, Any]  # streams.settings.HeadSettings, the noise excepted.
@@ -71,10 +72,10 @@ class Result:
         return asdict(self)
 
 
-def result_of(course: Course, round_every: str, ran: Sequence[tuple[Variant, Ran]]) -> Result:
-    """Measure everything."""
+def result_of(course: Course, ran: Sequence[tuple[Variant, str | None, Ran]]) -> Result:
+    """Measure everything: variants, how far apart their rounds were, and what came of them."""
     head = course.data_set.head
-    rows = [_row(variant, model, each, head) for variant, each in ran for model in _SAID[variant.who] if _says(each, model)]
+    rows = [_row(variant, every, model, each, head) for variant, every, each in ran for model in _SAID[variant.who] if _says(each, model)]
     local, pooled = (next((row for row in rows if row.variant == who.value), None) for who in (Who.LOCAL, Who.POOLED))
     return Result(
         data_set=course.data_set.name,
@@ -82,7 +83,6 @@ def result_of(course: Course, round_every: str, ran: Sequence[tuple[Variant, Ran
         head=head.value,
         seed=course.seed,
         events=course.events,
-        round_every=round_every,
         labels="at once" if course.labels_at_once else "as declared",
         learning_rate=course.data_set.learning_rate,
         rounds=course.data_set.rounds.model_dump(exclude={"noise_multiplier"}),
@@ -95,13 +95,15 @@ def _says(ran: Ran, model: str) -> bool:
     return any(model in judgments.names() for judgments in ran.judgments.values())
 
 
-def _row(variant: Variant, model: str, ran: Ran, head: HeadName) -> Row:
-    institutions = {name: judgments.quality(model, head) for name, judgments in ran.judgments.items()}
+def _row(variant: Variant, round_every: str | None, model: str, ran: Ran, head: HeadName) -> Row:
+    institutions = {name: judgments.quality(model, head) for name, judgments in ran.judgments.items() if len(judgments)}
     return Row(
         variant=variant.name,
         model=model,
+        round_every=round_every,
         means={measure: _mean([quality[measure] for quality in institutions.values()]) for measure in MEASURES[head]},
         institutions=institutions,
+        in_parts=in_parts(ran.judgments.values(), model, head),
         gap_closed={},
         rounds=ran.rounds,
         abandoned=ran.abandoned,

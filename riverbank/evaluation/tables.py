@@ -21,23 +21,35 @@ NOTHING: Final = "–"
 def title(result: Result) -> str:
     """What was gone through, in one line."""
     extent = "all events" if result.events is None else f"{result.events:,} events"
-    return f"{result.data_set}: {extent}, a round every {result.round_every}, labels {result.labels}, seed {result.seed}"
+    return f"{result.data_set}: {extent}, labels {result.labels}, seed {result.seed}"
+
+
+def named(row: Row) -> str:
+    """The row's variant, model and how far apart its rounds are."""
+    every = "" if row.round_every is None else f", every {row.round_every}"
+    return f"{row.variant} ({row.model}{every})"
+
+
+def leading(result: Result) -> str:
+    """The title of the leading measure."""
+    return TITLES[MEASURES[HeadName(result.head)][0]]
 
 
 def compared(result: Result) -> tuple[list[str], list[list[str]]]:
     """Header and lines: means over institutions, one line per row of the result."""
     measures = MEASURES[HeadName(result.head)]
-    header = ["variant", "model", *(TITLES[each] for each in measures), f"gap closed ({TITLES[measures[0]]})", "rounds", "bytes each"]
+    closed = f"gap closed ({TITLES[measures[0]]})"
+    header = ["variant", "model", "a round every", *(TITLES[each] for each in measures), closed, "rounds", "bytes each"]
     return header, [_line(row, measures) for row in result.rows]
 
 
 def by_institution(result: Result) -> tuple[list[str], list[list[str]]]:
     """Header and lines: the leading measure, one line per institution and one column per row of the result."""
-    leading = MEASURES[HeadName(result.head)][0]
-    header = ["institution", "rows", *(f"{row.variant} ({row.model})" for row in result.rows)]
+    measure = MEASURES[HeadName(result.head)][0]
+    header = ["institution", "rows", *(named(row) for row in result.rows)]
     lines = []
     for name, quality in result.rows[0].institutions.items():
-        shown = [_number(row.institutions[name][leading]) if name in row.institutions else NOTHING for row in result.rows]
+        shown = [_number(row.institutions[name][measure]) if name in row.institutions else NOTHING for row in result.rows]
         lines.append([name, f"{quality['rows']:,}", *shown])
     return header, lines
 
@@ -46,7 +58,7 @@ def print_result(result: Result, console: Console) -> None:
     """Both tables."""
     for caption, (header, lines) in (
         (title(result), compared(result)),
-        (TITLES[MEASURES[HeadName(result.head)][0]], by_institution(result)),
+        (leading(result), by_institution(result)),
     ):
         table = Table(title=caption, title_justify="left")
         for number, name in enumerate(header):
@@ -75,6 +87,7 @@ def _line(row: Row, measures: Sequence[str]) -> list[str]:
     return [
         row.variant,
         row.model,
+        row.round_every or NOTHING,
         *(_number(row.means[each]) for each in measures),
         NOTHING if closed is None else f"{closed:.1%}",
         f"{row.rounds} ({row.abandoned} without a model)" if row.abandoned else str(row.rounds or NOTHING),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from federation.errors import OwnFault
-from riverbank.evaluation import command
+from riverbank.evaluation import command, report
 from riverbank.evaluation.course import Course, run
 from riverbank.evaluation.passage import Cadence
 from riverbank.evaluation.sets import SETS, data_set
@@ -30,11 +31,13 @@ def data() -> Path:
     return DATA
 
 
-def _course(name: str, events: int, every: str, *, at_once: bool = True) -> Course:
+def _course(name: str, events: int, *, at_once: bool = True) -> Course:
     found = data_set(name)
-    return Course(
-        data_set=found, opened=found.open(Path(), 1), cadence=Cadence.parsed(every), events=events, labels_at_once=at_once, seed=1
-    )
+    return Course(data_set=found, opened=found.open(Path(), 1), events=events, labels_at_once=at_once, seed=1)
+
+
+def _ran(course: Course, variant: str, every: str):
+    return asyncio.run(run(course, Variant.parsed(variant), Cadence.parsed(every)))
 
 
 def _said(ran):
@@ -44,8 +47,8 @@ def _said(ran):
 @pytest.mark.parametrize(("name", "events", "every"), [("generator-credit", 1500, "150"), ("generator-products", 800, "200")])
 def test_sums_in_the_open_are_the_masked_ones(name, events, every):
     """Rounds without masks give the models of the whole protocol, bit for bit, noise and clipping included, and so every prediction."""
-    course = _course(name, events, every)
-    plain, masked = (asyncio.run(run(course, Variant.parsed(each))) for each in ("federated-noise=0.2", "federated-masked-noise=0.2"))
+    course = _course(name, events)
+    plain, masked = (_ran(course, each, every) for each in ("federated-noise=0.2", "federated-masked-noise=0.2"))
 
     assert (plain.rounds, plain.abandoned) == (masked.rounds, masked.abandoned)
     assert plain.rounds - plain.abandoned >= 3
@@ -57,8 +60,8 @@ def test_sums_in_the_open_are_the_masked_ones(name, events, every):
 
 def test_rounds_without_enough_examples_make_no_model_either_way():
     """The two ways agree on the rounds that end without a model, too: labels come late, so the first rounds have none to speak of."""
-    course = _course("generator-credit", 3000, "300", at_once=False)
-    plain, masked = (asyncio.run(run(course, Variant.parsed(each))) for each in ("federated-plain", "federated-masked"))
+    course = _course("generator-credit", 3000, at_once=False)
+    plain, masked = (_ran(course, each, "300") for each in ("federated-plain", "federated-masked"))
 
     assert 0 < plain.abandoned == masked.abandoned < plain.rounds == masked.rounds
     assert _said(plain) == _said(masked)
@@ -66,7 +69,7 @@ def test_rounds_without_enough_examples_make_no_model_either_way():
 
 def test_again_is_the_same():
     """The same command gives the same JSON, to the last byte; another seed gives other figures."""
-    asked = command.Asked(data=None, sets="generator-fraud", events=1500, round_every="300", labels_at_once=True)
+    asked = command.Asked(data=None, sets="generator-fraud", events=600, round_every="150", labels_at_once=True)
     first, again, other = (command.as_json(command.evaluate(each, lambda _: None)) for each in (asked, asked, replace(asked, seed=2)))
 
     assert first == again
@@ -90,16 +93,46 @@ def test_what_cannot_be_done_is_said(asked, said):
         command.evaluate(asked, lambda _: None)
 
 
-def test_every_set_without_data_is_gone_through(tmp_path):
-    """All generated sets under all kinds of variants, and a report of each."""
+def test_every_set_without_data_is_gone_through():
+    """All generated sets under all kinds of variants; products have no plain River row."""
     asked = command.Asked(data=None, variants="river-pooled,local,federated-plain,pooled", events=400, round_every="100")
-    results = command.evaluate(asked, lambda _: None)
-    command.write(results, tmp_path)
+    heard: list[str] = []
+    results = command.evaluate(asked, heard.append)
 
     assert [result.data_set for result in results] == [name for name, each in SETS.items() if not each.from_files]
-    written = json.loads((tmp_path / "results.json").read_text())
-    assert [row["variant"] for row in written[0]["rows"]] == ["river-pooled", "local", "federated-plain", "federated-plain", "pooled"]
-    assert all(result.data_set in (tmp_path / "results.md").read_text() for result in results)
+    assert [row.variant for row in results[0].rows] == ["river-pooled", "local", "federated-plain", "federated-plain", "pooled"]
+    assert [row.model for row in results[0].rows] == ["river", "local", "federated", "served", "local"]
+    assert "generator-products: river-pooled is left out, it scores risks only" in heard
+
+
+def test_shared_out_to_processes_is_the_same():
+    """Who computes a variant makes no difference."""
+    asked = command.Asked(data=None, sets="generator-credit", events=600, round_every="100,200", labels_at_once=True)
+    alone, shared = (command.evaluate(each, lambda _: None) for each in (asked, replace(asked, jobs=2)))
+
+    assert alone == shared
+    assert [row.round_every for row in alone[0].rows if row.variant == "federated-plain"] == ["100", "100", "200", "200"]
+
+
+def test_the_report_stands_alone_and_again_is_the_same(tmp_path):
+    """JSON, Markdown, a page that refers to nothing outside of its folder, and pictures; twice the same bytes."""
+    asked = command.Asked(
+        data=None, sets="generator-credit", variants="local,federated-masked,pooled", events=900, round_every="150,300", labels_at_once=True
+    )
+    results = command.evaluate(asked, lambda _: None)
+    first, again = (report.write(results, tmp_path / name) for name in ("first", "again"))
+    page = (tmp_path / "first" / "report.html").read_text()
+
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    assert json.loads((tmp_path / "first" / "results.json").read_text())[0]["data_set"] == "generator-credit"
+    assert "| federated-masked | served | 150 |" in (tmp_path / "first" / "results.md").read_text()
+    assert page.count("<svg") == 3
+    links = set(re.findall(r'(?:src|href)="([^"#][^"]*)"', page))
+    assert (
+        links
+        == {path.name for path in first if path.suffix == ".png"}
+        == {f"generator-credit-{n}.png" for n in ("institutions", "course", "communication")}
+    )
 
 
 @pytest.mark.shared
