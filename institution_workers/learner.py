@@ -167,7 +167,8 @@ class Learner:
     def _decide(self, event: CardTransaction | CreditApplication, head: HeadName, active: tuple[int, ...], terminal: str) -> None:
         pupil = self.pupils[head]
         if event.consented:
-            scores = (pupil.federated.log_odds(active), pupil.local.log_odds(active))
+            said = pupil.log_odds(active)
+            scores = (said[FEDERATED], said[LOCAL])
             decision = Decision(head, event.event_id, event.customer, True, active, *scores, event.occurred_at_ms, terminal)
         else:
             # Nothing to learn from is kept; the decision itself is, so that its label is known to belong to somebody.
@@ -251,15 +252,14 @@ class Learner:
         return None
 
     def _acquisition(self, event: ProductInteraction, held: tuple[str, ...]) -> None:
-        pupil, catalogue = self.pupils[HeadName.PRODUCTS], self._encoders.products
-        cards = {FEDERATED: pupil.federated, LOCAL: pupil.local}
-        said = {kind: catalogue.place_of(card.to_vector(), held, event.product) for kind, card in cards.items()}
+        pupil = self.pupils[HeadName.PRODUCTS]
+        said = self._places(held, event.product)
         for kind, place in said.items():
             measure = pupil.quality[kind]
             if isinstance(measure, PrequentialHitRate):
                 measure.add(place)
         self._judged(Judged(HeadName.PRODUCTS, event.customer, event.occurred_at_ms, positive=True, said=said))
-        for active, positive in catalogue.lessons(event.event_id, held, event.product):
+        for active, positive in self._encoders.products.lessons(event.event_id, held, event.product):
             pupil.note_losses(pupil.federated.log_odds(active), pupil.local.log_odds(active), positive)
             pupil.teach(active, positive)
         pupil.count_example()
@@ -276,6 +276,21 @@ class Learner:
         self._recall.set_profile(kept)
         if (kept.held, kept.dismissed) != (before.held, before.dismissed) or not before.updated_at_ms:
             self._profiles[kept.customer] = kept
+
+    # --- what is said, without learning -------------------------------------------------------------------------
+    def say(self, event: CardTransaction | CreditApplication | ProductInteraction) -> dict[str, float]:
+        """What the models say of an event now, as `Judged.said`; nothing is learned or remembered. FeatureError as the encoders say."""
+        match event:
+            case CardTransaction():
+                return self.pupils[HeadName.FRAUD].log_odds(self._encoders.fraud.encode(event, self._behaviour))
+            case CreditApplication():
+                return self.pupils[HeadName.CREDIT].log_odds(self._encoders.credit.encode(event))
+            case ProductInteraction():
+                return self._places(self._recall.profile(event.customer).held, event.product)
+
+    def _places(self, held: tuple[str, ...], product: str) -> dict[str, float]:
+        pupil, catalogue = self.pupils[HeadName.PRODUCTS], self._encoders.products
+        return {kind: catalogue.place_of(vector, held, product) for kind, vector in pupil.models().items()}
 
     # --- what came of it ----------------------------------------------------------------------------------------
     def take_letters(self) -> list[tuple[Record, Refusal]]:

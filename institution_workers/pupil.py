@@ -86,6 +86,14 @@ class Pupil:
         self.examples += 1
         self.learned += 1
 
+    def log_odds(self, active: Active) -> dict[str, float]:
+        """Of an event, by FEDERATED and LOCAL."""
+        return {FEDERATED: self.federated.log_odds(active), LOCAL: self.local.log_odds(active)}
+
+    def models(self) -> dict[str, Vector]:
+        """The weights, by FEDERATED and LOCAL."""
+        return {FEDERATED: self.federated.to_vector(), LOCAL: self.local.to_vector()}
+
     def note_losses(self, federated: float, local: float, positive: bool) -> None:
         """Let past losses fade and add those of two log-odds, given before the label was learned."""
         kept = math.exp(-1 / LOSS_MEMORY)

@@ -2,7 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from federation.messages import CustomerProfile, DeadLetter, HeadName, InteractionKind, RefusalReason, ServingModel, Verdict
+from federation.messages import (
+    CardTransaction,
+    CustomerProfile,
+    DeadLetter,
+    HeadName,
+    InteractionKind,
+    ProductInteraction,
+    RefusalReason,
+    ServingModel,
+    Verdict,
+)
 from institution_workers import recall
 from institution_workers.study import Terms
 from streams.codec import decode
@@ -339,3 +349,31 @@ def _topic(study):
 
 def _infinite(value):
     return value[:-8] + b"\x00\x00\x00\x00\x00\x00\xf0\x7f"
+
+
+# --- what is said, without learning ---------------------------------------------------------------------------------
+def test_saying_teaches_nothing(studying, store, scribe):
+    """What a model is asked about an event is what it then says when the event comes; asking leaves no trace."""
+    judged = []
+    study = studying(store, judged=judged.append)
+    study.turn([scribe.payment("p1"), scribe.outcome("o1", "p1")])
+    record = scribe.payment("p2")
+    asked = decode(record.value, (CardTransaction,), 1_000_000)
+    before, again = study.learner.say(asked), study.learner.say(asked)
+    study.turn([record, scribe.outcome("o2", "p2")])
+
+    assert before == again == judged[-1].said
+    assert study.learner.say(asked) != before
+
+
+def test_places_are_said_by_what_is_held(studying, store, scribe):
+    """Of a product, the place among what this customer does not hold."""
+    judged = []
+    study = studying(store, judged=judged.append)
+    study.turn([scribe.interaction("i1", "current_account"), scribe.interaction("i2", "credit_card")])
+    record = scribe.interaction("i3", "mortgage")
+    before = study.learner.say(decode(record.value, (ProductInteraction,), 1_000_000))
+    study.turn([record])
+
+    assert before == judged[-1].said
+    assert set(before) == {"federated", "local"}
