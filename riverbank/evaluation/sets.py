@@ -18,6 +18,7 @@ from riverbank.arrivals import INSTITUTIONS, Arrival
 from riverbank.datasets import berka, handbook, santander, sba, taiwan
 from riverbank.datasets.selection import FOLDERS
 from riverbank.generator import sources
+from riverbank.generator.attack import Attack
 from riverbank.generator.world import World
 from streams.settings import USUAL_HEADS, USUAL_LEARNING_RATES, HeadSettings
 
@@ -30,6 +31,7 @@ class Opened:
 
     institutions: Names
     arrivals: Callable[[Counter[str]], Iterator[Arrival]]
+    attack: Attack | None = None  # What strikes one of the institutions, if anything does.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,11 @@ def _generated(_folder: Path, seed: int, *, head: HeadName) -> Opened:
     return Opened(world.names, sources.sources(world)[head])
 
 
+def _attacked(_folder: Path, seed: int) -> Opened:
+    attack = Attack(world=World(seed=seed))
+    return Opened(attack.world.names, lambda _refused: attack.arrivals(), attack)
+
+
 _CREDIT, _FRAUD, _PRODUCTS = HeadName.CREDIT, HeadName.FRAUD, HeadName.PRODUCTS
 
 
@@ -129,5 +136,7 @@ _ALL: Final = (
          events=100_000, from_files=False),
     _set("generator-products", _PRODUCTS, "five generated institutions", partial(_generated, head=_PRODUCTS), "300",
          events=30_000, from_files=False),
+    _set("generator-attack", _FRAUD, "five generated institutions, outcomes after 7 days; on day 21 a new kind of fraud strikes one of them, "
+         "confirmed within a minute, with a round every minute from then on", _attacked, "1000", from_files=False),
 )  # fmt: skip
 SETS: Final = {each.name: each for each in _ALL}
