@@ -32,6 +32,7 @@ from federation.rounds import effects as fx
 from federation.rounds.coordinator import initial, step
 from federation.rounds.coordinator_state import CoordinatorSettings, CoordinatorState
 from federation.secagg import ring
+from federation.secagg.quantize import contribution_length
 from streams.model_chunks import ModelJoiner, cut
 from streams.ports import Record
 from streams.topology import MODELS, ROUNDS, SUMS, lane_partition
@@ -51,8 +52,8 @@ class _Joining:
     bodies: dict[int, fx.RingVector] = field(default_factory=dict)
 
     def lengths(self) -> list[int]:
-        """Values in each chunk of dimension + 1."""
-        total, length = self.asked.parameters.dimension + 1, self.asked.parameters.chunk_length
+        """Values in each chunk of the masked vector."""
+        total, length = contribution_length(self.asked.parameters), self.asked.parameters.chunk_length
         return [min(length, total - start) for start in range(0, total, length)]
 
     def requests(self) -> list[SumRequested]:

@@ -67,7 +67,7 @@ def coordinator_settings(settings: AggregatorProcess, head: HeadName, layout: La
         parameters=round_parameters(head_settings, layout),
         rounds_per_epoch=asked.epoch_rounds,
         survivors_min=asked.survivors_min or COHORT_MIN,
-        examples_min=head_settings.examples_floor,
+        customers_min=head_settings.customers_floor,
         period_ms=asked.round_ms,
         masked_wait_ms=asked.masked_wait_ms,
         unmask_wait_ms=asked.unmask_wait_ms,
@@ -83,9 +83,9 @@ def round_parameters(settings: HeadSettings, layout: Layout) -> RoundParameters:
         dimension=len(layout),
         layout_digest=layout.digest,
         clip_norm=settings.clip_norm,
-        scale=settings.scale,
-        noise_sigma=settings.noise_multiplier * settings.clip_norm * settings.scale,
-        examples_max=settings.examples_max,
+        clip_quanta=settings.clip_quanta,
+        count_quanta=settings.count_quanta,
+        noise_sigma=settings.noise_sigma,
         chunk_length=CHUNK_LENGTH_MAX,
     )
 

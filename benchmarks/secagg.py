@@ -55,15 +55,15 @@ class TimedTable(Table):
         super().__init__(
             names, dimension=dimension, parameters=terms, rounds_per_epoch=EPOCH_ROUNDS, renewal_wait_ms=10**9, masked_wait_ms=3_000
         )
-        self.delta = np.random.Generator(np.random.PCG64(1)).normal(0, 1, dimension)
-        self.delta *= 0.4 / np.linalg.norm(self.delta)
+        self.total = np.random.Generator(np.random.PCG64(1)).integers(-50_000, 50_000, dimension + 1)
+        self.total[-1] = 50 * terms.count_quanta
         self.no_noise = np.zeros(dimension + 1, dtype=np.int64)
-        self.contribute = self._quantised
+        self.contribute = self._encoded
         self.dead: frozenset[str] = frozenset()
         self.silent = lambda sender, message: sender in self.dead and isinstance(message, SPOKEN_IN_A_ROUND)
 
-    def _quantised(self, name: str, wanted: PrepareContribution) -> RingVector:
-        return encode_contribution(self.delta, 50, wanted.parameters, self.no_noise, entropy=self.entropy[name])
+    def _encoded(self, _name: str, wanted: PrepareContribution) -> RingVector:
+        return encode_contribution(self.total, self.no_noise, wanted.parameters)
 
     @contextmanager
     def _turn(self, party: str) -> Iterator[None]:

@@ -34,8 +34,8 @@ def next_model(base: Vector, mean_delta: Vector, *, server_step: float = 1.0) ->
 def combine_groups(means: Sequence[Vector], weights: Sequence[float], *, rule: GroupRule = "mean") -> Vector:
     """One mean delta, float64[d], from one per cohort.
 
-    "mean" weighs by `weights` (examples); "median" and "trimmed_mean" (a quarter of the cohorts off each end) go
-    coordinate by coordinate and ignore weights, so that no cohort buys influence by claiming examples
+    "mean" weighs by `weights` (customers); "median" and "trimmed_mean" (a quarter of the cohorts off each end) go
+    coordinate by coordinate and ignore weights, so that no cohort buys influence by claiming customers
     (Yin et al., ICML 2018). OwnFault for no cohort, unequal lengths, a weight that is not positive, or numbers not finite.
     """
     if not means or len(means) != len(weights):

@@ -18,7 +18,7 @@ class AbandonReason(StrEnum):
     TOO_FEW_SHARES = "too_few_shares"
     BAD_SHARES = "bad_shares"
     BAD_SUM = "bad_sum"
-    TOO_FEW_EXAMPLES = "too_few_examples"
+    TOO_FEW_CUSTOMERS = "too_few_customers"
     AGGREGATOR_RESTARTED = "aggregator_restarted"
     MISBEHAVIOUR = "misbehaviour"
 
@@ -231,17 +231,17 @@ class RoundParameters:
     """What a contribution must obey; fixed for an epoch."""
 
     dimension: int
-    """Coordinates of the model vector; a contribution has one more, the number of examples."""
+    """Coordinates of the model vector; a contribution has one more, the number of customers."""
     layout_digest: bytes
     """Of the head's feature layout."""
     clip_norm: float
-    """L2 bound of an institution's weighted delta, in model units."""
-    scale: float
-    """Quanta per model unit."""
+    """L2 bound of one customer's update, in model units."""
+    clip_quanta: int
+    """The same bound in quanta, the unit that contributions are rounded to."""
+    count_quanta: int
+    """Quanta that one customer adds to the last coordinate."""
     noise_sigma: float
     """Standard deviation of the noise guaranteed in the sum, in quanta."""
-    examples_max: int
-    """An institution's weight is min(examples, examples_max)."""
     chunk_length: int
     """Coordinates per chunk of the masked vector."""
 
@@ -706,8 +706,8 @@ class ModelPublished:
     """Of the vector the round started from."""
     contributors: tuple[str, ...]
     """Whose updates are in it, sorted."""
-    examples: int
-    """Examples behind it, as the noisy sum says."""
+    customers: int
+    """Customers whose updates are in it, as the noisy sum says."""
     survivors_digest: bytes
     """Of the SurvivorsNamed payload; the zero digest when several groups were merged."""
     sum_digest: bytes

@@ -14,7 +14,7 @@ from typing import Final
 from federation.heads.behaviour import Behaviour
 from federation.heads.credit import CreditEncoder
 from federation.heads.fraud import FraudEncoder
-from federation.heads.head import FeatureError
+from federation.heads.head import FeatureError, Lesson
 from federation.heads.prequential import PrequentialAuc, PrequentialHitRate
 from federation.heads.products import Catalogue
 from federation.messages import (
@@ -31,6 +31,7 @@ from federation.messages import (
 from institution_workers.ingest import Event, Refusal, read
 from institution_workers.pupil import FEDERATED, LOCAL, Pupil
 from institution_workers.recall import Decision, Profile, Recall
+from institution_workers.window import Window
 from streams.ports import Record
 from streams.topology import Topic
 
@@ -43,6 +44,7 @@ class Count(StrEnum):
     HELD = "held"  # Labels that came before their event.
     UNCONSENTED = "unconsented"  # Events and labels not learned from because the customer has not consented.
     FORGOTTEN = "forgotten"  # Decisions that gave way before their label came.
+    UNSHARED = "unshared"  # Lessons that found no room in the window of the next contribution.
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Learner:
         encoders: Encoders,
         recall: Recall,
         behaviour: Behaviour,
+        window: Window,
         topics: Mapping[str, Topic],
         *,
         future_ms: int,
@@ -92,6 +95,7 @@ class Learner:
         self._encoders = encoders
         self._recall = recall
         self._behaviour = behaviour
+        self._window = window
         self._topics = topics
         self._future_ms = future_ms
         self._judged = judged
@@ -199,7 +203,7 @@ class Learner:
                 measure.add(score, positive)
         self._judged(Judged(head, decision.customer, decision.at_ms, positive, said))
         pupil.note_losses(decision.federated, decision.local, positive)
-        pupil.teach(decision.active, positive)
+        self._teach(head, decision.customer, (decision.active, positive))
         pupil.count_example()
         if decision.terminal:
             self._behaviour.label(decision.terminal, positive, event.occurred_at_ms)
@@ -221,7 +225,7 @@ class Learner:
                 self._keep(_with(profile, held=event.product), event.occurred_at_ms)
             case InteractionKind.DECLINED:
                 if event.consented:
-                    self._declined(profile.held, event.product)
+                    self._declined(event.customer, profile.held, event.product)
                 self._keep(_with(profile, dismissed=event.product), event.occurred_at_ms)
             case InteractionKind.CANCELLED:
                 self._keep(replace(profile, held=_without(profile.held, event.product)), event.occurred_at_ms)
@@ -241,10 +245,10 @@ class Learner:
             self.count(Count.UNCONSENTED, HeadName.PRODUCTS)
         elif accepted:
             # The acquisition itself follows as an interaction and is measured there.
-            self.pupils[HeadName.PRODUCTS].teach(lesson, positive=True)
+            self._teach(HeadName.PRODUCTS, event.customer, (lesson, True))
             self.pupils[HeadName.PRODUCTS].count_example()
         else:
-            self._declined(profile.held, product)
+            self._declined(event.customer, profile.held, product)
         if not accepted:
             self._keep(_with(profile, dismissed=product), event.occurred_at_ms)
         self._recall.remember(answered)
@@ -261,11 +265,11 @@ class Learner:
         self._judged(Judged(HeadName.PRODUCTS, event.customer, event.occurred_at_ms, positive=True, said=said))
         for active, positive in self._encoders.products.lessons(event.event_id, held, event.product):
             pupil.note_losses(pupil.federated.log_odds(active), pupil.local.log_odds(active), positive)
-            pupil.teach(active, positive)
+            self._teach(HeadName.PRODUCTS, event.customer, (active, positive))
         pupil.count_example()
 
-    def _declined(self, held: tuple[str, ...], product: str) -> None:
-        self.pupils[HeadName.PRODUCTS].teach(self._encoders.products.encode(held, product), positive=False)
+    def _declined(self, customer: str, held: tuple[str, ...], product: str) -> None:
+        self._teach(HeadName.PRODUCTS, customer, (self._encoders.products.encode(held, product), False))
         self.pupils[HeadName.PRODUCTS].count_example()
 
     def _keep(self, profile: Profile, at_ms: int) -> None:
@@ -276,6 +280,12 @@ class Learner:
         self._recall.set_profile(kept)
         if (kept.held, kept.dismissed) != (before.held, before.dismissed) or not before.updated_at_ms:
             self._profiles[kept.customer] = kept
+
+    def _teach(self, head: HeadName, customer: str, lesson: Lesson) -> None:
+        """Both models learn it now; the federation hears of it with whatever else this customer teaches until the next contribution."""
+        self.pupils[head].teach(*lesson)
+        if not self._window.add(head, customer, lesson):
+            self.count(Count.UNSHARED, head)
 
     # --- what is said, without learning -------------------------------------------------------------------------
     def say(self, event: CardTransaction | CreditApplication | ProductInteraction) -> dict[str, float]:

@@ -41,7 +41,6 @@ from federation.rounds.effects import (
 from federation.rounds.participant import ParticipantSettings, ParticipantState
 from institution_workers.global_models import GlobalModels
 from institution_workers.parties import Parties
-from institution_workers.preparation import prepare
 from institution_workers.pupil import Basis, Pupil
 from institution_workers.saving import save_pupil
 from institution_workers.speaker import Speaker
@@ -263,7 +262,7 @@ class Participation:
                 raise OwnFault(f"a participant does not ask for {type(effect).__name__}")
 
     def _contribute(self, head: HeadName, wanted: PrepareContribution, turn: _Turn) -> None:
-        """Whether anything was learned makes no difference to whether a contribution is made."""
+        """Whether anything was learned makes no difference to whether a contribution is made. What was said is not said again."""
         self._reach("contribution wanted")
         pupil = self._study.pupils[head]
         self._adopt(head, pupil, turn)
@@ -272,16 +271,17 @@ class Participation:
                 Report("model_unavailable", self._member.party, f"version {wanted.model_version} was not found", wanted.round_id)
             )
             return
-        delta, examples = pupil.contribute(wanted.round_id.epoch, wanted.round_id.round)
         try:
-            made = prepare(delta, examples, wanted.parameters, honest_survivors=wanted.honest_survivors, entropy=self._entropy)
+            made = self._study.contribution(head, wanted.parameters, honest_survivors=wanted.honest_survivors, entropy=self._entropy)
         except OwnFault as fault:
             turn.faults.append(Report("not_prepared", self._member.party, str(fault), wanted.round_id))
             return
-        pupil.contributed = pupil.base + made.said  # What clipping cut off, the federation will not have: it stays ours.
-        turn.pupils.add(head)
         if self._step(head, ContributionReady(wanted.round_id, made.values), turn):
-            pupil.clipped += made.was_clipped
+            self._study.said(head, made, epoch=wanted.round_id.epoch, round_=wanted.round_id.round)
+            turn.pupils.add(head)
+            if made.customers.clamped:
+                detail = f"{made.customers.clamped} coordinates of the sum did not fit the ring and were cut: lower clip_quanta"
+                turn.faults.append(Report("clamped", self._member.party, detail, wanted.round_id))
             self._study.learner.counts[f"round.{head.value}"] = wanted.round_id.round
 
     def _end(self, head: HeadName, ended: RoundEnded, turn: _Turn) -> None:

@@ -6,14 +6,14 @@ Never sees an event: coordinates, labels and vectors only."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from federation.errors import Broken
-from federation.heads.head import Active, Layout, Vector
+from federation.heads.head import Active, Layout, Lesson, Vector
 from federation.heads.prequential import PrequentialAuc, PrequentialHitRate
 from federation.heads.scorecard import Scorecard
 from federation.heads.scoring import checked_vector
@@ -44,15 +44,14 @@ class Pupil:
     layout: Layout
     federated: Scorecard
     local: Scorecard
+    _apart: Scorecard = field(repr=False)  # Holds the global model while customers' updates are made; no state of its own.
     quality: Mapping[str, PrequentialAuc | PrequentialHitRate]  # By FEDERATED and LOCAL.
     basis: Basis = Basis()
-    base: Vector = field(init=False, repr=False)  # What the federation has of us: the global model rested on, or a contribution.
-    contributed: Vector | None = field(default=None, repr=False)  # Base and as much of our learning as the last contribution says.
-    examples: int = 0  # Learned since the last contribution that was included, or since the start.
-    contributed_to: tuple[int, int] = (0, 0)  # Epoch and round of that contribution.
-    examples_contributed: int = 0  # Of these, in the last contribution.
+    base: Vector = field(init=False, repr=False)  # What the federated model was when the federation had last heard all of it.
+    contributed: Vector | None = field(default=None, repr=False)  # What it was when the last contribution was made.
+    contributed_to: tuple[int, int] = (0, 0)  # Epoch and round of the last contribution.
     learned: int = 0  # Ever.
-    clipped: int = 0  # Contributions whose norm was cut.
+    clipped: int = 0  # Customers' updates whose norm was cut.
     losses: tuple[float, float] = (0.0, 0.0)  # Fading log losses, federated and local, in nats.
 
     def __post_init__(self) -> None:
@@ -63,8 +62,8 @@ class Pupil:
     def new(cls, layout: Layout, *, learning_rate: float) -> Pupil:
         """A pupil that has learned nothing."""
         measure = PrequentialHitRate if layout.head is HeadName.PRODUCTS else PrequentialAuc
-        cards = (Scorecard(layout, learning_rate=learning_rate), Scorecard(layout, learning_rate=learning_rate))
-        return cls(layout, *cards, {FEDERATED: measure(), LOCAL: measure()})
+        federated, local, apart = (Scorecard(layout, learning_rate=learning_rate) for _ in range(3))
+        return cls(layout, federated, local, apart, {FEDERATED: measure(), LOCAL: measure()})
 
     @property
     def head(self) -> HeadName:
@@ -83,7 +82,6 @@ class Pupil:
 
     def count_example(self) -> None:
         """One more event was learned from, however many steps it took."""
-        self.examples += 1
         self.learned += 1
 
     def log_odds(self, active: Active) -> dict[str, float]:
@@ -101,25 +99,31 @@ class Pupil:
         self.losses = (self.losses[0] * kept + _softplus(sign * federated), self.losses[1] * kept + _softplus(sign * local))
 
     # --- rounds -------------------------------------------------------------------------------------------------
-    def contribute(self, epoch: int, round_: int) -> tuple[Vector, int]:
-        """(federated model - base, examples behind it), and remember that this much has been said in this round."""
+    def updates(self, customers: Iterable[Iterable[Lesson]]) -> list[dict[int, float]]:
+        """What each customer's lessons alone change in the global model rested on: coordinate -> difference, one per customer.
+
+        Each starts at the global model, not at what the customer before has taught: else nobody could say how much of a
+        contribution is his, and how much of it to hide.
+        """
+        self._apart.from_vector(self.base)
+        return [self._apart.learn_apart(lessons) for lessons in customers]
+
+    def contribute(self, epoch: int, round_: int) -> None:
+        """Remember that what has been learned until now was said in this round."""
         self.contributed = self.federated.to_vector()
         self.contributed_to = (epoch, round_)
-        self.examples_contributed = self.examples
-        return self.contributed - self.base, self.examples
 
     def acknowledge(self, epoch: int, round_: int, *, included: bool) -> None:
         """A round ended in a model: from now on `base` is as much of our learning as the federation has.
 
-        Included: the model as contributed; the examples behind it are spent. Not included: as before. Broken if a model is said
-        to include what this pupil never contributed.
+        Included: what it was when we contributed. Not included: as before. Broken if a model is said to include what this
+        pupil never contributed.
         """
         if included:
             if self.contributed is None or self.contributed_to != (epoch, round_):
                 raise Broken(f"the {self.head.value} model of round {round_} includes a contribution that is not ours")
             self.base = self.contributed
-            self.examples -= self.examples_contributed
-        self.contributed, self.contributed_to, self.examples_contributed = None, (0, 0), 0
+        self.contributed, self.contributed_to = None, (0, 0)
 
     def adopt(self, model: Vector, basis: Basis) -> None:
         """Rest on a global model and keep on top of it what the federation does not have: new + (now - base).
@@ -157,13 +161,12 @@ class Pupil:
     def numbers(self) -> list[float]:
         """What to save besides vectors and qualities. Counts are exact up to 2^53."""
         b = self.basis
-        counts = (self.examples, self.examples_contributed, self.learned, self.clipped)
-        return [b.version, b.epoch, b.round, *self.contributed_to, *counts, *self.losses]
+        return [b.version, b.epoch, b.round, *self.contributed_to, self.learned, self.clipped, *self.losses]
 
     def restore(self, vectors: Mapping[str, Vector | None], numbers: list[float]) -> None:
         """Take what `vectors` and `numbers` gave; ValueError if it belongs to another layout."""
         federated, local, base = (vectors[kind] for kind in (FEDERATED, LOCAL, BASE))
-        if federated is None or local is None or base is None or len(numbers) != 11:
+        if federated is None or local is None or base is None or len(numbers) != 9:
             raise ValueError("the saved state is not whole")
         self.federated.from_vector(federated)
         self.local.from_vector(local)
@@ -172,8 +175,8 @@ class Pupil:
         self.contributed = None if contributed is None else checked_vector(contributed, self.layout)
         self.basis = Basis(*map(int, numbers[:3]))
         self.contributed_to = (int(numbers[3]), int(numbers[4]))
-        self.examples, self.examples_contributed, self.learned, self.clipped = map(int, numbers[5:9])
-        self.losses = (numbers[9], numbers[10])
+        self.learned, self.clipped = map(int, numbers[5:7])
+        self.losses = (numbers[7], numbers[8])
 
 
 def _softplus(margin: float) -> float:

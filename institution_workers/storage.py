@@ -45,6 +45,10 @@ CREATE TABLE early (
   topic TEXT NOT NULL, partition INTEGER NOT NULL, log_offset INTEGER NOT NULL, key BLOB, value BLOB NOT NULL
 ) STRICT;
 CREATE INDEX early_by_subject ON early (head, subject);
+CREATE TABLE lessons (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, head TEXT NOT NULL, customer TEXT NOT NULL, active BLOB NOT NULL, positive INTEGER NOT NULL
+) STRICT;
+CREATE INDEX lessons_by_head ON lessons (head);
 CREATE TABLE behaviour (kind TEXT NOT NULL, key TEXT NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (kind, key)) STRICT, WITHOUT ROWID;
 CREATE TABLE profiles (
   customer TEXT PRIMARY KEY, held TEXT NOT NULL, dismissed TEXT NOT NULL, segment TEXT, consented INTEGER NOT NULL,

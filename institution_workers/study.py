@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from federation.heads.behaviour import Behaviour
-from federation.messages import CustomerProfile, HeadName, Message, ServingModel
+from federation.messages import CustomerProfile, HeadName, Message, RoundParameters, ServingModel
 from institution_workers.ingest import dead_letter
 from institution_workers.learner import Count, Encoders, Judged, Learner
+from institution_workers.preparation import Prepared, prepare
 from institution_workers.pupil import Pupil
 from institution_workers.recall import Recall
 from institution_workers.saving import load_behaviour, load_pupils, save_behaviour, save_pupil
 from institution_workers.storage import Store
+from institution_workers.window import Window
 from streams.codec import encode
-from streams.ports import Clock, Outgoing, Position, Record
+from streams.ports import Clock, Entropy, Outgoing, Position, Record
 from streams.settings import USUAL_LEARNING_RATES
 from streams.telemetry import DEAD_LETTERS as DEAD_LETTERS_COUNTED
 from streams.telemetry import EVENTS_LEARNED, EVENTS_READ
@@ -64,9 +66,12 @@ class Study:
         self._reach = reach
         self._recall = Recall(store.database, waiting_max=terms.waiting_max)
         self._behaviour: Behaviour = load_behaviour(store)
+        self.window: Final = Window(store.database)
         topics = {topic.full_name(institution): topic for topic in EVENT_TOPICS}
         pupils = load_pupils(store, heads, encoders, learning_rates=terms.learning_rates)
-        self.learner: Final = Learner(pupils, encoders, self._recall, self._behaviour, topics, future_ms=terms.future_ms, judged=judged)
+        self.learner: Final = Learner(
+            pupils, encoders, self._recall, self._behaviour, self.window, topics, future_ms=terms.future_ms, judged=judged
+        )
         self.learner.counts = store.counters()
         self._served: dict[HeadName, tuple[int, int]] = {}  # Head -> (events learned, version) of the model last served.
         self._served_ms = 0
@@ -98,6 +103,7 @@ class Study:
             self._reach("learned")
             self._store.journal(Cluster.OWN, self._to_say(now_ms))
             self._keep_places(records)
+            self.window.flush()
             forgotten = self._recall.flush()
             for head, count in forgotten.items():
                 self.learner.count(Count.FORGOTTEN, head, count)
@@ -109,6 +115,19 @@ class Study:
             self._reach("written")
         self._reach("saved")
         self._measure(records, learned_before, counts_before)
+
+    # --- rounds -------------------------------------------------------------------------------------------------
+    def contribution(self, head: HeadName, parameters: RoundParameters, *, honest_survivors: int, entropy: Entropy) -> Prepared:
+        """What the customers active since the last contribution teach, ready to be masked; OwnFault as `prepare` says."""
+        updates = self.learner.pupils[head].updates(lessons for _, lessons in self.window.lessons(head))
+        return prepare(updates, parameters, honest_survivors=honest_survivors, entropy=entropy)
+
+    def said(self, head: HeadName, made: Prepared, *, epoch: int, round_: int) -> None:
+        """Note that a contribution is about to be said, in this turn of the store: its lessons will not be said again."""
+        pupil = self.learner.pupils[head]
+        self.window.clear(head)
+        pupil.contribute(epoch, round_)
+        pupil.clipped += made.customers.clipped
 
     def waiting(self, head: HeadName) -> int:
         """How many decisions of this head wait for their label."""

@@ -109,9 +109,9 @@ class InstitutionSettings(_Section):
     serve_ms: Duration = 2000
     """The portal's model is renewed at most this often, and at once after a round."""
     clip_norm_max: Annotated[float, Field(gt=0, le=1e6)] = 100.0
-    """Takes part in no round whose clip norm, in model units, is larger."""
+    """Takes part in no round where a customer's update may be longer than this, in model units."""
     noise_min: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """Takes part in no round whose sum has less noise than this, in model units (standard deviation)."""
+    """Takes part in no round whose noise multiplier is less than this."""
     poll_records_max: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """Records taken in one turn; between turns, rounds get their say."""
     future_tolerance_ms: Annotated[int, Field(ge=0, le=_DAY_MS)] = 300_000
@@ -130,43 +130,49 @@ class HeadSettings(_Section):
     """How the rounds of one head are run."""
 
     clip_norm: Annotated[float, Field(gt=0, le=1e6)] = 0.5
-    """L2 bound of one institution's weighted update, in model units."""
-    scale: Annotated[float, Field(ge=1, le=COORDINATE_QUANTA_MAX)] = 32_768.0
-    """Quanta per model unit."""
-    noise_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.3
-    """Standard deviation of the noise in the sum, as a multiple of clip_norm."""
-    examples_max: Annotated[int, Field(ge=1, le=COORDINATE_QUANTA_MAX)] = 50
-    """An institution's weight in one round is at most this; the noise counts as if everybody had brought so many."""
-    examples_min: Annotated[int, Field(ge=0)] = 1
-    """A round with fewer examples makes no model; nor does one whose number of examples may be noise alone (examples_floor)."""
-    server_step: Step = 1.0
+    """L2 bound of one customer's update, in model units."""
+    clip_quanta: Annotated[int, Field(ge=4, le=COORDINATE_QUANTA_MAX)] = 256
+    """The same bound in quanta, the unit that updates are rounded to."""
+    noise_multiplier: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Standard deviation of the noise in the sum, as a multiple of what one customer can change in it."""
+    customers_min: Annotated[int, Field(ge=1)] = 1
+    """A round with fewer customers makes no model; nor does one whose number of customers may be noise alone (customers_floor)."""
+    server_step: Annotated[float, Field(gt=0, le=1000)] = 10.0
     """How far to go along the mean update."""
 
     @property
-    def examples_floor(self) -> int:
-        """What the noisy number of examples must reach: dividing by less would blow the noise up instead of averaging it.
+    def count_quanta(self) -> int:
+        """Quanta that one customer is worth in the count: a quarter of the clip norm costs 3 % more noise in the coordinates."""
+        return self.clip_quanta // 4
 
-        The number carries noise of noise_multiplier * examples_max examples (standard deviation); four of those are out of chance's reach.
+    @property
+    def noise_sigma(self) -> float:
+        """Standard deviation of the noise in the sum, in quanta."""
+        return self.noise_multiplier * math.hypot(self.clip_quanta, self.count_quanta)
+
+    @property
+    def customers_floor(self) -> int:
+        """What the noisy number of customers must reach: four deviations of its noise are out of chance's reach.
+
+        Dividing by less would blow the noise up instead of averaging it.
         """
-        return max(self.examples_min, math.ceil(4 * self.noise_multiplier * self.examples_max))
+        return max(self.customers_min, math.ceil(4 * self.noise_sigma / self.count_quanta))
 
     @model_validator(mode="after")
-    def _within_the_ring(self) -> Self:
-        if self.clip_norm * self.scale + 1 > COORDINATE_QUANTA_MAX:
-            raise ValueError(f"clip_norm * scale must be below {COORDINATE_QUANTA_MAX} quanta; lower scale")
-        if self.noise_multiplier * self.clip_norm * self.scale > NOISE_SIGMA_MAX:
-            raise ValueError(f"noise_multiplier * clip_norm * scale must be at most {NOISE_SIGMA_MAX} quanta; lower scale")
-        if self.examples_min > self.examples_max * COHORT_MAX:
-            raise ValueError("examples_min is more than the largest cohort can bring")
+    def _within_the_sampler(self) -> Self:
+        if self.noise_sigma > NOISE_SIGMA_MAX:
+            raise ValueError(
+                f"noise_multiplier * clip_quanta must be at most {NOISE_SIGMA_MAX / math.hypot(1, 0.25):.0f} quanta; lower clip_quanta"
+            )
         return self
 
 
 # Measured on the data sets of docs/data.md (docs/decisions/2026-11-24-scorecard-features.md).
 USUAL_LEARNING_RATES: Final[dict[HeadName, float]] = {HeadName.CREDIT: 0.2, HeadName.FRAUD: 0.3, HeadName.PRODUCTS: 0.06}
 USUAL_HEADS: Final[dict[HeadName, HeadSettings]] = {
-    HeadName.CREDIT: HeadSettings(examples_max=16),
-    HeadName.FRAUD: HeadSettings(server_step=2.0),
-    HeadName.PRODUCTS: HeadSettings(noise_multiplier=0.1),
+    HeadName.CREDIT: HeadSettings(server_step=10.0),
+    HeadName.FRAUD: HeadSettings(server_step=60.0),
+    HeadName.PRODUCTS: HeadSettings(server_step=8.0),
 }
 
 
@@ -197,11 +203,6 @@ class AggregatorSettings(_Section):
         count = len(self.members)
         if self.survivors_min is not None and not threshold_of(count) <= self.survivors_min <= count:
             raise ValueError(f"survivors_min must be {threshold_of(count)} to {count}, for {count} members")
-        for head, settings in self.heads.items():
-            if settings.examples_floor > settings.examples_max * count:
-                raise ValueError(
-                    f"heads.{head.value}: {count} members never bring {settings.examples_floor} examples; lower noise_multiplier or examples_min"
-                )
         if self.epoch_rounds * self.round_ms > _EPOCH_MS_MAX:
             raise ValueError(
                 f"epoch_rounds * round_ms must be at most {_EPOCH_MS_MAX // _DAY_MS} days: a restart reads the log from the epoch's beginning"

@@ -132,7 +132,7 @@ def round_rows(rounds: Rounds) -> list[dict[str, Any]]:
                 "survivors": len(row.survivors) or _UNDEFINED,
                 "missing": ", ".join(name for name in members if name not in arrived and not waiting),
                 "took": _UNDEFINED if row.duration_ms is None else span_text(row.duration_ms),
-                "examples": _UNDEFINED if row.examples is None else f"{row.examples:,}",
+                "customers": _UNDEFINED if row.customers is None else f"{row.customers:,}",
                 "outcome": f"model {row.version}" if row.version is not None else row.reason,
             }
         )

@@ -21,6 +21,9 @@ from federation.messages import HeadName
 Active: TypeAlias = tuple[int, ...]
 """Coordinates that are 1 for one event: ascending, without the intercept (0), each below the layout's length."""
 
+Lesson: TypeAlias = tuple[Active, bool]
+"""One labelled event: its coordinates, and whether it was positive."""
+
 Vector: TypeAlias = NDArray[np.float64]
 
 INTERCEPT: Final = "intercept=always"

@@ -14,19 +14,17 @@ from fractions import Fraction
 from typing import Final
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from federation.errors import OwnFault, require
 from federation.limits import NOISE_QUANTA_MAX, NOISE_SIGMA_MAX
+from federation.privacy.randomness import Entropy, Ints, Stream
 
-_Ints = NDArray[np.int64]
 _Bools = NDArray[np.bool_]
-Uniform = Callable[[_Ints], _Ints]
-"""bounds int64[n] (each >= 1) -> int64[n], each uniform below its bound and independent."""
+Uniform = Callable[[Ints], Ints]
+"""As `Stream.below`."""
 
 SHARE_SIGMA_MIN: Final = 3.0
-_SEED_BYTES: Final = 32
 _BATCH_MAX: Final = 1 << 17  # Candidates drawn at once: memory stays small, whatever the dimension.
 _LOOP_MAX: Final = 500  # The chance of one more turn than this is below 1/500!.
 
@@ -42,11 +40,11 @@ def noise_share_sigma(sigma_total: float, honest_survivors: int) -> float:
         raise OwnFault("noise is shared among at least one, and its deviation is finite and not negative")
     share = sigma_total / math.sqrt(honest_survivors)
     if 0 < share < SHARE_SIGMA_MIN:
-        raise OwnFault(f"a noise share of {share:.3f} quanta is below {SHARE_SIGMA_MIN}: raise the scale or the noise")
+        raise OwnFault(f"a noise share of {share:.3f} quanta is below {SHARE_SIGMA_MIN}: raise clip_quanta or the noise")
     return share
 
 
-def discrete_gaussian(count: int, sigma: float, *, entropy: Callable[[int], bytes], allow_none: bool = False) -> _Ints:
+def discrete_gaussian(count: int, sigma: float, *, entropy: Entropy, allow_none: bool = False) -> Ints:
     """int64[count] of independent discrete Gaussians with mean 0 and variance sigma^2 rounded up to an integer.
 
     32 bytes are drawn from `entropy` and expanded with AES-256-CTR. OwnFault: sigma above NOISE_SIGMA_MAX or negative, or
@@ -58,13 +56,10 @@ def discrete_gaussian(count: int, sigma: float, *, entropy: Callable[[int], byte
         if not allow_none:
             raise OwnFault("no noise was asked for, and not allowed")
         return np.zeros(count, dtype=np.int64)
-    seed = entropy(_SEED_BYTES)
-    if len(seed) != _SEED_BYTES:
-        raise OwnFault("the source of entropy gave too few bytes")
-    return _gaussians(count, math.ceil(Fraction(sigma) ** 2), _stream(seed))
+    return _gaussians(count, math.ceil(Fraction(sigma) ** 2), Stream(entropy).below)
 
 
-def _gaussians(count: int, variance: int, uniform: Uniform) -> _Ints:
+def _gaussians(count: int, variance: int, uniform: Uniform) -> Ints:
     """Algorithm 3: discrete Laplace candidates, accepted with probability exp(-(|y| - variance/t)^2 / (2 variance))."""
     scale = math.isqrt(variance) + 1
     drawn = np.empty(0, dtype=np.int64)
@@ -80,7 +75,7 @@ def _gaussians(count: int, variance: int, uniform: Uniform) -> _Ints:
     return drawn[:count].copy()
 
 
-def _laplaces(batch: int, scale: int, uniform: Uniform) -> _Ints:
+def _laplaces(batch: int, scale: int, uniform: Uniform) -> Ints:
     """Algorithm 2 with s = 1: up to `batch` discrete Laplaces, P(y) proportional to exp(-|y| / scale)."""
     low = uniform(np.full(batch, scale, dtype=np.int64))
     low = low[_exponential_coins(low, scale, uniform)]
@@ -92,15 +87,15 @@ def _laplaces(batch: int, scale: int, uniform: Uniform) -> _Ints:
             break
         high[alive] += 1
     require(not len(alive), "a geometric draw without end")
-    magnitudes: _Ints = low + scale * high
+    magnitudes: Ints = low + scale * high
     negative = uniform(np.full(len(low), 2, dtype=np.int64)) == 1
     kept = ~(negative & (magnitudes == 0))  # Otherwise zero would come up twice as often.
     magnitudes[negative] *= -1
-    chosen: _Ints = magnitudes[kept]
+    chosen: Ints = magnitudes[kept]
     return chosen
 
 
-def _exponential_coins(numerators: _Ints, denominator: int, uniform: Uniform) -> _Bools:
+def _exponential_coins(numerators: Ints, denominator: int, uniform: Uniform) -> _Bools:
     """Algorithm 1: true with probability exp(-numerator / denominator), each; numerators >= 0."""
     wholes, rests = np.divmod(numerators, denominator)
     heads = _rest_coins(rests, denominator, uniform)
@@ -120,7 +115,7 @@ def _unit_coins(count: int, uniform: Uniform) -> _Bools:
     return _rest_coins(np.ones(count, dtype=np.int64), 1, uniform)
 
 
-def _rest_coins(rests: _Ints, denominator: int, uniform: Uniform) -> _Bools:
+def _rest_coins(rests: Ints, denominator: int, uniform: Uniform) -> _Bools:
     """True with probability exp(-rest / denominator), each; 0 <= rest <= denominator.
 
     k counts up while coins of probability rest / (denominator k) show heads; the first tail at an odd k means true.
@@ -136,27 +131,3 @@ def _rest_coins(rests: _Ints, denominator: int, uniform: Uniform) -> _Bools:
         alive = alive[more]
     require(not len(alive), "a Bernoulli draw without end")
     return heads
-
-
-def _stream(seed: bytes) -> Uniform:
-    """Uniform integers from the AES-256-CTR stream of `seed`; the words that would favour small values are drawn again."""
-    encryptor = Cipher(algorithms.AES256(seed), modes.CTR(bytes(16))).encryptor()
-
-    def words(count: int) -> NDArray[np.uint64]:
-        return np.frombuffer(encryptor.update(bytes(8 * count)), dtype="<u8")
-
-    def uniform(bounds: _Ints) -> _Ints:
-        moduli = bounds.astype(np.uint64)
-        drawn = words(len(moduli))
-        # 2^64 - (2^64 mod m) words map evenly; the rest are refused.
-        top = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-        limits = top - (top % moduli + np.uint64(1)) % moduli
-        again = np.flatnonzero(drawn > limits)
-        remainders = drawn % moduli
-        while len(again):
-            fresh = words(len(again))
-            remainders[again] = fresh % moduli[again]
-            again = again[fresh > limits[again]]
-        return remainders.astype(np.int64)
-
-    return uniform

@@ -33,7 +33,7 @@ class CoordinatorSettings:
     rounds_per_epoch: int = 32
     members_min: int = COHORT_MIN  # An epoch with fewer is not set up.
     survivors_min: int = COHORT_MIN  # A round with fewer is abandoned; never below the threshold, whatever stands here.
-    examples_min: int = 1  # A sum over fewer, as its noisy count says, gives no model.
+    customers_min: int = 1  # A sum over fewer, as its noisy count says, gives no model.
     period_ms: int = 10_000  # From one opening to the next.
     masked_wait_ms: int = 5_000
     unmask_wait_ms: int = 5_000
@@ -63,7 +63,7 @@ class OpenedSum:
 
     sum_digest: bytes
     mean_delta: Vector = field(repr=False)
-    examples: int
+    customers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -308,17 +308,17 @@ def _open(desk: _Desk, current: Round, masked_sum: RingVector) -> OpenedSum | No
     state = desk.state
     try:
         total = unmasking.open_sum(state.transcript, state.shares, state.updates, masked_sum)
-        mean_delta, examples = decode_sum(total, state.transcript.running().parameters, len(current.survivors))
+        mean_delta, customers = decode_sum(total, state.transcript.running().parameters, len(current.survivors))
     except PeerFault as fault:
         _abandon(desk, m.AbandonReason.BAD_SHARES, fault.detail, (fault.accused,))
         return None
     except UnusableSum as unusable:
         _abandon(desk, unusable.reason, unusable.detail)
         return None
-    if examples < state.settings.examples_min:
-        _abandon(desk, m.AbandonReason.TOO_FEW_EXAMPLES, f"{examples} examples, {state.settings.examples_min} needed")
+    if customers < state.settings.customers_min:
+        _abandon(desk, m.AbandonReason.TOO_FEW_CUSTOMERS, f"{customers} customers, {state.settings.customers_min} needed")
         return None
-    return OpenedSum(unmasking.sum_digest(total), mean_delta, examples)
+    return OpenedSum(unmasking.sum_digest(total), mean_delta, customers)
 
 
 def _next_vector(desk: _Desk, current: Round, made: OpenedSum) -> Vector | None:
@@ -329,7 +329,7 @@ def _next_vector(desk: _Desk, current: Round, made: OpenedSum) -> Vector | None:
     if desk.candidate is None:
         opened = current.opened
         cohort = CohortOpened(
-            desk.state.transcript.round_id(), opened.model_version, opened.model_digest, made.mean_delta, made.examples,
+            desk.state.transcript.round_id(), opened.model_version, opened.model_digest, made.mean_delta, made.customers,
             opened.unmask_deadline_ms,
         )  # fmt: skip
         desk.propose(("CohortOpened", opened.epoch, opened.round), cohort)
@@ -347,7 +347,7 @@ def _publish(desk: _Desk, current: Round, made: OpenedSum, vector: Vector) -> No
         model_digest=model_digest(vector),
         base_digest=opened.model_digest,
         contributors=current.survivors,
-        examples=made.examples,
+        customers=made.customers,
         survivors_digest=current.survivors_digest,
         sum_digest=made.sum_digest,
         noise_sigma=desk.state.transcript.running().parameters.noise_sigma,

@@ -41,7 +41,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class ContributionReady:
-    """The institution's quantised, clipped, noised contribution for a round: uint32 of dimension + 1 (last: examples)."""
+    """The institution's clipped, quantised, noised contribution for a round: uint32 of quantize.contribution_length."""
 
     round_id: RoundId
     values: RingVector = field(repr=False)
@@ -49,7 +49,7 @@ class ContributionReady:
 
 @dataclass(frozen=True, slots=True)
 class ChunksSummed:
-    """The masked sum over the named survivors, all chunks joined: uint32 of dimension + 1."""
+    """The masked sum over the named survivors, all chunks joined: uint32 of quantize.contribution_length."""
 
     round_id: RoundId
     survivors_digest: bytes
@@ -144,7 +144,7 @@ class CohortOpened:
     model_version: int  # That the round started from.
     model_digest: bytes
     mean_delta: Vector = field(repr=False)
-    examples: int
+    customers: int
     unmask_deadline_ms: int
 
 

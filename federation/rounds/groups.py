@@ -33,11 +33,11 @@ def merged(base: Vector, cohorts: Sequence[CohortOpened], *, rule: GroupRule, se
     """The next model, float64[d], from the cohorts that were opened on one model, whose vector is `base`.
 
     Coordinate by coordinate ("median", "trimmed_mean"), a minority of cohorts cannot pull the model where it wants, whatever is
-    inside their sums (Yin et al., ICML 2018); "mean" weighs by examples and is what one cohort of all would give.
+    inside their sums (Yin et al., ICML 2018); "mean" weighs by customers and is what one cohort of all would give.
     OwnFault: no cohort, or cohorts that started from different models.
     """
     if len({cohort.model_digest for cohort in cohorts}) != 1:
         raise OwnFault("cohorts are merged when they started from one model")
     means = [cohort.mean_delta for cohort in cohorts]
-    combined = combine_groups(means, [cohort.examples for cohort in cohorts], rule=rule)
+    combined = combine_groups(means, [cohort.customers for cohort in cohorts], rule=rule)
     return next_model(base, combined, server_step=server_step)

@@ -23,6 +23,7 @@ from federation.rounds.unmasking import ABSENT
 from federation.secagg.agreement import pair_seed, round_public, round_scalar, self_seed
 from federation.secagg.keys import Entropy, Secret
 from federation.secagg.masks import apply_masks, pair_sign
+from federation.secagg.quantize import contribution_length
 from federation.secagg.ring import to_bytes
 from federation.secagg.sealing import PURPOSE_SELF_SEED, Address, box_shares, open_shares, seal
 from federation.secagg.shares import SHARE_BYTES, checked_share, draw_secret, split
@@ -75,8 +76,8 @@ def contribute(state: ParticipantState, event: ContributionReady, entropy: Entro
     if state.stage is not MemberStage.PREPARING or state.late(current.opened.masked_deadline_ms):
         return state, ()
     epoch = state.transcript.running()
-    if event.values.dtype != np.uint32 or event.values.shape != (epoch.parameters.dimension + 1,):
-        raise OwnFault("a contribution is uint32 of dimension + 1")
+    if event.values.dtype != np.uint32 or event.values.shape != (contribution_length(epoch.parameters),):
+        raise OwnFault("a contribution is uint32, of the length of the round")
     secrets = state.secrets[epoch.number]
     self_secret = draw_secret(entropy)
     values = _masked(state, epoch, secrets, self_secret, event.values)

@@ -15,6 +15,7 @@ from federation.limits import COHORT_MIN
 from federation.rounds.phases import MemberStage
 from federation.rounds.transcript import DIFFERENCE_MIN, DIFFERENCE_ROUNDS, Transcript
 from federation.secagg.keys import KEY_BYTES, Secret
+from federation.secagg.quantize import noise_multiplier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Terms:
     dimension: int
     layout_digest: bytes
     clip_norm_max: float  # Model units.
-    noise_min: float = 0.0  # Least standard deviation of the noise in the sum, model units.
+    noise_min: float = 0.0  # Least noise multiplier (quantize.noise_multiplier).
     members_min: int = COHORT_MIN  # At most a third of a roster may collude with the aggregator, who chooses the roster.
     survivors_min: int = COHORT_MIN
     difference_min: int = DIFFERENCE_MIN  # Two sums of nearly the same data must differ by at least that many institutions.
@@ -36,8 +37,8 @@ class Terms:
             return "another feature layout"
         if offered.clip_norm > self.clip_norm_max:
             return f"clip norm {offered.clip_norm} above {self.clip_norm_max}"
-        if offered.noise_sigma / offered.scale < self.noise_min:
-            return f"noise {offered.noise_sigma / offered.scale:.4g} below {self.noise_min}"
+        if noise_multiplier(offered) < self.noise_min:
+            return f"noise multiplier {noise_multiplier(offered):.4g} below {self.noise_min}"
         return None
 
 

@@ -14,6 +14,7 @@ from federation.errors import PeerFault
 from federation.ids import Lane, RoundId
 from federation.rounds.effects import Received
 from federation.rounds.phases import EPOCH_MOVES, ROUND_MOVES, EpochPhase, MemberStage, RoundPhase, Word
+from federation.secagg.quantize import contribution_length
 
 LaneMessage: TypeAlias = (
     m.EpochAnnounced
@@ -87,8 +88,8 @@ class Epoch:
         return self.keys[institution].round_keys[start : start + 32]
 
     def chunks(self) -> int:
-        """How many chunks a masked vector of dimension + 1 is cut into."""
-        return -(-(self.parameters.dimension + 1) // self.parameters.chunk_length)
+        """How many chunks a masked vector is cut into."""
+        return -(-contribution_length(self.parameters) // self.parameters.chunk_length)
 
 
 @dataclass(frozen=True, slots=True)

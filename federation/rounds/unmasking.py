@@ -82,7 +82,7 @@ def lacking(epoch: Epoch, shares: RevealedShares) -> tuple[str, ...]:
 
 
 def open_sum(transcript: Transcript, shares: RevealedShares, updates: Mapping[str, m.MaskedUpdate], masked_sum: RingVector) -> RingVector:
-    """The survivors' sum without masks, uint32[dimension + 1]; `lacking` must be empty.
+    """The survivors' sum without masks, uint32[contribution_length]; `lacking` must be empty.
 
     PeerFault "bad_shares" accuses the dealer whose shares, though they are what he committed to, rebuild another secret.
     """

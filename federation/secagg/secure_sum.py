@@ -26,7 +26,7 @@ class SumTerms:
     round_id: RoundId
     members: tuple[str, ...]  # Sorted.
     threshold: int  # Of contributions in a sum, and of members who reveal.
-    length: int  # Values of a contribution: dimension + 1.
+    length: int  # Values of a contribution (quantize.contribution_length).
     model_digest: bytes
     ready_digest: bytes
 

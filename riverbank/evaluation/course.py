@@ -21,7 +21,6 @@ from federation.rounds.effects import model_digest
 from institution_workers.learner import Encoders
 from riverbank.arrivals import Arrival
 from riverbank.evaluation import plain_river
-from riverbank.evaluation.immunity import Immunity, Watch
 from riverbank.evaluation.institution import Institution, SetClock
 from riverbank.evaluation.judgments import Judgments
 from riverbank.evaluation.masked import MaskedRounds, keys_of
@@ -33,7 +32,6 @@ from streams.codec import encode
 from streams.ports import Record
 from streams.settings import AggregatorProcess, AggregatorSettings, FederationSettings, PartySettings
 
-ATTACK_CADENCE: Final = Cadence(event_ms=60_000)  # While an attack goes on.
 _AGGREGATOR: Final = "aggregator"
 _POOL: Final = "pool"
 _START_MS: Final = 1_000_000_000_000  # Of the protocol's clock; no figure depends on it.
@@ -69,7 +67,6 @@ class Ran:
     abandoned: int = 0
     bytes_sent: int | None = None  # Per institution; None where nothing is sent.
     model_digest: str | None = None  # Of the last global model.
-    immunity: Immunity | None = None  # Where the set is an attack.
 
 
 async def run(course: Course, variant: Variant, cadence: Cadence) -> Ran:
@@ -78,7 +75,7 @@ async def run(course: Course, variant: Variant, cadence: Cadence) -> Ran:
         case Who.RIVER_LOCAL | Who.RIVER_POOLED:
             return Ran(judgments=plain_river.run(course.arrivals(), course.data_set.head, pooled=variant.who is Who.RIVER_POOLED))
         case Who.POOLED:
-            return await _pooled(course, cadence)
+            return await _pooled(course)
         case Who.LOCAL | Who.FEDERATED:
             return await _apart(course, variant, cadence)
 
@@ -90,15 +87,12 @@ async def _apart(course: Course, variant: Variant, cadence: Cadence) -> Ran:
         institutions = [_institution(course, name, Path(folder), clock) for name in course.opened.institutions]
         by_name = {each.name: each for each in institutions}
         rounds = _rounds(course, variant, institutions, clock) if variant.who is Who.FEDERATED else None
-        watch = _watch(course, lambda name: by_name[name])
-        await _go_through(course, lambda arrival: by_name[arrival.institution], institutions, rounds, cadence, watch)
+        await _go_through(course, lambda arrival: by_name[arrival.institution], institutions, rounds, Beat(cadence))
         judgments = {each.name: each.judgments for each in institutions}
-    immunity = _immunity(watch)
     if rounds is None:
-        return Ran(judgments=judgments, immunity=immunity)
+        return Ran(judgments=judgments)
     return Ran(
         judgments=judgments,
-        immunity=immunity,
         rounds=rounds.held,
         abandoned=rounds.abandoned,
         bytes_sent=rounds.bytes_sent(),
@@ -106,7 +100,7 @@ async def _apart(course: Course, variant: Variant, cadence: Cadence) -> Ran:
     )
 
 
-async def _pooled(course: Course, cadence: Cadence) -> Ran:
+async def _pooled(course: Course) -> Ran:
     """One learner over everybody's events; each prediction is kept with the institution whose customer it is about."""
     judgments = {name: Judgments() for name in course.opened.institutions}
     owner: dict[str, str] = {}
@@ -118,9 +112,8 @@ async def _pooled(course: Course, cadence: Cadence) -> Ran:
                 owner[arrival.message.customer] = arrival.institution
             return pool
 
-        watch = _watch(course, lambda _name: pool)
-        await _go_through(course, whose, [pool], None, cadence, watch)
-    return Ran(judgments=judgments, immunity=_immunity(watch))
+        await _go_through(course, whose, [pool], None, Beat(Cadence()))
+    return Ran(judgments=judgments)
 
 
 async def _go_through(
@@ -128,42 +121,32 @@ async def _go_through(
     whose: Callable[[Arrival], Institution],
     institutions: Sequence[Institution],
     rounds: PlainRounds | MaskedRounds | None,
-    cadence: Cadence,
-    watch: Watch | None,
+    beat: Beat,
 ) -> None:
     """Deliver every arrival, hold every round that is due, and close the institutions."""
     waiting: dict[str, list[Record]] = {each.name: [] for each in institutions}
     offsets: Counter[str] = Counter()
-    beat = Beat(cadence, None if watch is None else (watch.attack.start_ms, ATTACK_CADENCE))
     if rounds is not None:
         await rounds.open()
     for arrival in course.arrivals():
-        if beat.due(arrival):
-            _deliver(institutions, waiting)
-            if rounds is not None:
-                await rounds.hold()
-            if watch is not None:
-                watch.ask(arrival.at_ms)
-        if watch is not None:
-            watch.see(arrival)
+        if rounds is not None and beat.due(arrival):
+            for each in institutions:
+                each.learn(waiting[each.name])
+                waiting[each.name].clear()
+            await rounds.hold()
         institution = whose(arrival)
-        topic = arrival.topic.full_name(institution.name)
         records = waiting[institution.name]
+        topic = arrival.topic.full_name(institution.name)
         records.append(Record(topic, 0, offsets[topic], arrival.key, encode(arrival.message), arrival.at_ms))
         offsets[topic] += 1
         if len(records) == _TURN_RECORDS_MAX:
-            _deliver([institution], waiting)
-    _deliver(institutions, waiting)
+            institution.learn(records)
+            records.clear()
     for each in institutions:
+        each.learn(waiting[each.name])
         each.close()
         if refused := each.refused():
             raise OwnFault(f"{each.name} refused {refused} records of {course.data_set.name}: the features do not fit the data set")
-
-
-def _deliver(institutions: Sequence[Institution], waiting: dict[str, list[Record]]) -> None:
-    for each in institutions:
-        each.learn(waiting[each.name])
-        waiting[each.name].clear()
 
 
 def _institution(
@@ -180,15 +163,6 @@ def _institution(
         seed=course.seed,
         judgments_of=judgments_of,
     )
-
-
-def _watch(course: Course, institution_of: Callable[[str], Institution]) -> Watch | None:
-    attack = course.opened.attack
-    return None if attack is None else Watch(attack, lambda name, payment: institution_of(name).would_serve(payment))
-
-
-def _immunity(watch: Watch | None) -> Immunity | None:
-    return None if watch is None else watch.immunity()
 
 
 def _rounds(course: Course, variant: Variant, institutions: Sequence[Institution], clock: SetClock) -> PlainRounds | MaskedRounds:

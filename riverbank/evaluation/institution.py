@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from federation.messages import CardTransaction, HeadName
+from federation.messages import HeadName
 from institution_workers.learner import Encoders, Judged
 from institution_workers.pupil import FEDERATED, LOCAL, Pupil
 from institution_workers.storage import Store
@@ -93,10 +93,6 @@ class Institution:
             self.study.turn(records)
             self.forget_said()
 
-    def would_serve(self, payment: CardTransaction) -> float:
-        """Log-odds the portal would give this payment now; nothing is learned."""
-        return _mixed(self.study.learner.say(payment), self.pupil.trust())
-
     def forget_said(self) -> None:
         """Drop what was to be said to the institution's own portal: nobody listens."""
         with self.store.turn():
@@ -114,10 +110,5 @@ class Institution:
         said = dict(judged.said)
         if judged.head is not HeadName.PRODUCTS:
             trust = self._trusts[bisect_right(self._served_since, judged.at_ms) - 1]
-            said[SERVED] = _mixed(said, trust)
+            said[SERVED] = trust * said[FEDERATED] + (1.0 - trust) * said[LOCAL]
         self._judgments_of(judged.customer).add(judged.at_ms, said, positive=judged.positive)
-
-
-def _mixed(said: Mapping[str, float], trust: float) -> float:
-    """As `Pupil.serving` mixes: log-odds, by the federated model's weight."""
-    return trust * said[FEDERATED] + (1.0 - trust) * said[LOCAL]

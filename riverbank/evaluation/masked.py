@@ -20,6 +20,7 @@ from federation.rounds.effects import ChunksSummed, Effect, Event, Publish, Publ
 from federation.secagg import ring
 from federation.secagg.certificates import PartyKeys, certify
 from federation.secagg.keys import Secret, sign, signing_public
+from federation.secagg.quantize import contribution_length
 from institution_workers.participation import Member, Participation
 from institution_workers.parties import Parties
 from institution_workers.speaker import Speaker
@@ -177,7 +178,7 @@ class MaskedRounds:
             if not isinstance(opened, Opened) or not isinstance(opened.message, MaskedChunk):
                 raise Broken(f"a chunk cannot be opened: {opened}")
             self._sums.arrive(opened.message, record.offset)
-        round_id, values, length = asked.round_id, asked.parameters.dimension + 1, asked.parameters.chunk_length
+        round_id, values, length = asked.round_id, contribution_length(asked.parameters), asked.parameters.chunk_length
         pieces = []
         for chunk, start in enumerate(range(0, values, length)):
             request = SumRequested(

@@ -14,8 +14,7 @@ from federation.limits import corrupt_of, threshold_of
 from federation.merge import next_model
 from federation.rounds.coordinator import CoordinatorSettings
 from federation.secagg import ring
-from federation.secagg.quantize import UnusableSum, decode_sum
-from institution_workers.preparation import prepare
+from federation.secagg.quantize import UnusableSum, contribution_length, decode_sum
 from institution_workers.pupil import Basis
 from riverbank.evaluation.institution import Institution
 
@@ -41,15 +40,15 @@ class PlainRounds:
         """One round: contribute, add, step, adopt."""
         self.held += 1
         parameters = self._settings.parameters
-        total = ring.zeros(parameters.dimension + 1)
+        total = ring.zeros(contribution_length(parameters))
         for institution in self._institutions:
             ring.add(total, self._contribution(institution))
         try:
-            mean_delta, examples = decode_sum(total, parameters, len(self._institutions))
+            mean_delta, customers = decode_sum(total, parameters, len(self._institutions))
         except UnusableSum:
             self.abandoned += 1
             return
-        if examples < self._settings.examples_min:
+        if customers < self._settings.customers_min:
             self.abandoned += 1
             return
         self.model = next_model(self.model, mean_delta, server_step=self._settings.server_step)
@@ -65,9 +64,8 @@ class PlainRounds:
     def _contribution(self, institution: Institution) -> ring.RingVector:
         """As institution_workers.participation prepares it."""
         institution.entropy.begin()
-        pupil = institution.pupil
-        delta, examples = pupil.contribute(_EPOCH, self.held)
-        made = prepare(delta, examples, self._settings.parameters, honest_survivors=self._honest, entropy=institution.entropy)
-        pupil.contributed = pupil.base + made.said
-        pupil.clipped += made.was_clipped
+        study, head = institution.study, institution.pupil.head
+        with institution.store.turn():
+            made = study.contribution(head, self._settings.parameters, honest_survivors=self._honest, entropy=institution.entropy)
+            study.said(head, made, epoch=_EPOCH, round_=self.held)
         return made.values

@@ -12,7 +12,6 @@ from typing import Any, Final
 from federation.messages import HeadName
 from institution_workers.pupil import FEDERATED, LOCAL
 from riverbank.evaluation.course import Course, Ran
-from riverbank.evaluation.immunity import Immunity
 from riverbank.evaluation.institution import SERVED
 from riverbank.evaluation.judgments import Quality, in_parts
 from riverbank.evaluation.plain_river import RIVER
@@ -51,7 +50,6 @@ class Row:
     abandoned: int
     bytes_sent: int | None
     model_digest: str | None
-    immunity: Immunity | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +109,6 @@ def _row(variant: Variant, round_every: str | None, model: str, ran: Ran, head: 
         abandoned=ran.abandoned,
         bytes_sent=ran.bytes_sent,
         model_digest=ran.model_digest,
-        immunity=ran.immunity if model in {LOCAL, SERVED} else None,
     )
 
 

@@ -18,7 +18,6 @@ from riverbank.arrivals import INSTITUTIONS, Arrival
 from riverbank.datasets import berka, handbook, santander, sba, taiwan
 from riverbank.datasets.selection import FOLDERS
 from riverbank.generator import sources
-from riverbank.generator.attack import Attack
 from riverbank.generator.world import World
 from streams.settings import USUAL_HEADS, USUAL_LEARNING_RATES, HeadSettings
 
@@ -31,7 +30,6 @@ class Opened:
 
     institutions: Names
     arrivals: Callable[[Counter[str]], Iterator[Arrival]]
-    attack: Attack | None = None  # What strikes one of the institutions, if anything does.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +94,6 @@ def _generated(_folder: Path, seed: int, *, head: HeadName) -> Opened:
     return Opened(world.names, sources.sources(world)[head])
 
 
-def _attacked(_folder: Path, seed: int) -> Opened:
-    attack = Attack(world=World(seed=seed))
-    return Opened(attack.world.names, lambda _refused: attack.arrivals(), attack)
-
-
 _CREDIT, _FRAUD, _PRODUCTS = HeadName.CREDIT, HeadName.FRAUD, HeadName.PRODUCTS
 
 
@@ -116,7 +109,7 @@ def _set(
 
 
 _SBA_LABELS: Final = "outcomes at most 30 days after approval"
-_TAIWAN: Final = HeadSettings(examples_max=64)
+_TAIWAN: Final = HeadSettings(server_step=10.0)
 _TAIWAN_RATE: Final = 0.05
 _ALL: Final = (
     _set("sba-31", _CREDIT, f"30 largest lenders and all others; {_SBA_LABELS}", partial(_sba, largest=30), "200"),
@@ -136,7 +129,5 @@ _ALL: Final = (
          events=100_000, from_files=False),
     _set("generator-products", _PRODUCTS, "five generated institutions", partial(_generated, head=_PRODUCTS), "300",
          events=30_000, from_files=False),
-    _set("generator-attack", _FRAUD, "five generated institutions, outcomes after 7 days; on day 21 a new kind of fraud strikes one of them, "
-         "confirmed within a minute, with a round every minute from then on", _attacked, "1000", from_files=False),
 )  # fmt: skip
 SETS: Final = {each.name: each for each in _ALL}

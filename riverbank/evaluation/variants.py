@@ -49,7 +49,7 @@ class Variant:
             )
         noise = float(found["noise"] or 0)
         if not math.isfinite(noise) or noise < 0:
-            raise OwnFault(f"{text!r}: noise is a multiple of the clip norm, 0 or more")
+            raise OwnFault(f"{text!r}: noise is a multiple of what one customer can change, 0 or more")
         return cls(name=text, who=Who.FEDERATED, masked=found["masked"] is not None, noise_multiplier=noise)
 
 

@@ -31,7 +31,7 @@ from federation.rounds.participant_state import ParticipantSettings, Participant
 from federation.secagg import ring
 from federation.secagg.certificates import PartyKeys, Registry, certify
 from federation.secagg.keys import Secret, sign, signing_public
-from federation.secagg.quantize import quanta_per_example
+from federation.secagg.quantize import contribution_length
 from streams.codec import encode
 from streams.courier import Courier
 from streams.ports import Log, Outgoing, Position
@@ -40,7 +40,7 @@ from streams.topology import PARTIES, ROUNDS, lane_partition
 
 AGGREGATOR = "aggregator"
 CA_SEED = Secret(b"\x42" * 32)
-EXAMPLES = 10
+CUSTOMERS = 10
 
 
 class Parties:
@@ -67,10 +67,10 @@ class Parties:
 
 
 def contribution_of(name: str, wanted: PrepareContribution) -> RingVector:
-    """Drawn from the name and the round; ten examples."""
+    """Drawn from the name and the round; ten customers."""
     rng = np.random.Generator(np.random.PCG64(list(f"{name}/{wanted.round_id}".encode())))
-    values = rng.integers(-500, 501, wanted.parameters.dimension + 1, dtype=np.int64)
-    values[-1] = EXAMPLES * quanta_per_example(wanted.parameters)
+    values = rng.integers(-500, 501, contribution_length(wanted.parameters), dtype=np.int64)
+    values[-1] = CUSTOMERS * wanted.parameters.count_quanta
     return ring.from_integers(values)
 
 

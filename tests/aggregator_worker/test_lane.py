@@ -36,7 +36,7 @@ HEAD = m.HeadName.CREDIT
 DIMENSION = 10
 LAYOUT = digest_of(b"layout")
 PARAMETERS = m.RoundParameters(
-    dimension=DIMENSION, layout_digest=LAYOUT, clip_norm=1.0, scale=1000.0, noise_sigma=0.0, examples_max=100, chunk_length=4
+    dimension=DIMENSION, layout_digest=LAYOUT, clip_norm=1.0, clip_quanta=1000, count_quanta=10, noise_sigma=0.0, chunk_length=4
 )
 READ = (ROUNDS, SUMS, CHUNKS, SUM_REQUESTS)
 
@@ -131,9 +131,9 @@ class Stand:
         model = np.zeros(DIMENSION)
         models = self.models()
         for published in self.cast.published:
-            mean, examples = decode_sum(self.cast.plain_sum(published), PARAMETERS, len(published.contributors))
+            mean, customers = decode_sum(self.cast.plain_sum(published), PARAMETERS, len(published.contributors))
             model = next_model(model, mean)
-            assert examples == published.examples
+            assert customers == published.customers
             assert (models[published.version] == model).all()
 
 

@@ -104,7 +104,7 @@ class Troupe:
             "[party]", f'name = "{AGGREGATOR}"', f'key_file = "{key_file}"',
             "[aggregator]", f'state_dir = "{self.directory}"', f"members = {json.dumps(self.names)}",
             *(f"{name} = {value}" for name, value in waits.items()),
-            f"[aggregator.heads.{self.head.value}]", "noise_multiplier = 0.0", "scale = 1000.0",
+            f"[aggregator.heads.{self.head.value}]", "noise_multiplier = 0.0", "clip_quanta = 1000",
         ]  # fmt: skip
         self.config.write_text("\n".join(lines) + "\n")
 

@@ -60,7 +60,7 @@ def test_the_mean_weighs_by_examples():
 
 @pytest.mark.parametrize("rule", ["median", "trimmed_mean"])
 def test_one_cohort_of_liars_moves_a_robust_rule_no_further_than_the_honest(rule):
-    """Whatever it says and however many examples it claims."""
+    """Whatever it says and however many customers it claims."""
     honest = [np.array([value]) for value in (1.0, 2.0, 3.0)]
     for lie in (-1e9, 1e9):
         combined = combine_groups([*honest, np.array([lie])], [1, 1, 1, 1e9], rule=rule)

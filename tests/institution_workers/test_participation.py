@@ -34,19 +34,21 @@ async def world(tmp_path, clock, encoders):
 
 
 async def test_banks_learn_together(world, scribe):
-    """The published model is the weighted mean of what four banks learned, and everybody rests on it."""
+    """The published model is the mean of what a hundred customers of four banks teach, and everybody rests on it."""
     for bank, count in zip(world.banks.values(), (10, 20, 30, 40), strict=True):
         bank.learn(scribe, count, positive=count > 20)
-    deltas = {name: (bank.pupil.federated.to_vector(), bank.pupil.examples) for name, bank in world.banks.items()}
+    expected = np.zeros(len(world.banks["bank-a"].pupil.layout))
+    for bank in world.banks.values():
+        for update in bank.pupil.updates(lessons for _, lessons in bank.study.window.lessons(FRAUD)):
+            expected[list(update)] += np.array(list(update.values())) / 100
     await world.rounds(1)
 
-    expected = sum(vector * examples for vector, examples in deltas.values()) / 100
     bases = [bank.pupil.base for bank in world.banks.values()]
     assert world.published[0].contributors == BANKS
-    assert world.published[0].examples == 100
+    assert world.published[0].customers == 100
     assert all(np.allclose(base, expected, atol=1e-3) for base in bases)
     assert all(np.allclose(bank.pupil.federated.to_vector(), bank.pupil.base, atol=1e-12) for bank in world.banks.values())
-    assert [bank.pupil.examples for bank in world.banks.values()] == [0, 0, 0, 0]
+    assert not any(bank.study.window.lessons(FRAUD) for bank in world.banks.values())
     assert world.faults() == []
 
 
@@ -73,7 +75,7 @@ async def test_what_is_learned_during_a_round_goes_into_the_next(world, scribe):
     await world.rounds(1)
 
     assert np.allclose(bank.pupil.federated.to_vector() - bank.pupil.base, extra, atol=1e-12)
-    assert bank.pupil.examples == 5
+    assert len(bank.study.window.lessons(FRAUD)) == 5
 
 
 @pytest.mark.parametrize("point", POINTS)

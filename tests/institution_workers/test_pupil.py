@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from federation.errors import Broken
 from federation.heads.head import Layout
+from federation.heads.scorecard import Scorecard
 from federation.messages import HeadName
 from federation.rounds.effects import model_digest
 from institution_workers.pupil import FEDERATED, LOCAL, Basis, Pupil
@@ -27,7 +28,7 @@ def _model(seed):
 
 
 def test_included_keeps_what_was_learned_since_the_contribution():
-    """New model + (now - as contributed): the sum has the rest, and its examples are spent."""
+    """New model + (now - as contributed): the rest was said."""
     pupil = _pupil(((1, 2), True), ((3,), False))
     pupil.contribute(1, 7)
     contributed = pupil.federated.to_vector()
@@ -38,11 +39,11 @@ def test_included_keeps_what_was_learned_since_the_contribution():
     pupil.adopt(_model(0), Basis(1, 1, 7))
 
     assert np.array_equal(pupil.federated.to_vector(), _model(0) + since)
-    assert (pupil.examples, pupil.learned, pupil.basis) == (1, 3, Basis(1, 1, 7))
+    assert (pupil.learned, pupil.basis) == (3, Basis(1, 1, 7))
 
 
 def test_left_out_keeps_everything_learned_since_the_base():
-    """New model + (now - old base), and the examples stay to be contributed."""
+    """New model + (now - old base): only the lessons said are gone."""
     pupil = _pupil(((1, 2), True))
     pupil.contribute(1, 7)
     learned = pupil.federated.to_vector() - pupil.base
@@ -50,8 +51,6 @@ def test_left_out_keeps_everything_learned_since_the_base():
     pupil.adopt(_model(0), Basis(1, 1, 7))
 
     assert np.array_equal(pupil.federated.to_vector(), _model(0) + learned)
-    assert pupil.examples == 1
-    assert np.allclose(pupil.contribute(1, 8)[0], learned, atol=1e-12)
 
 
 def test_models_missed_are_made_up_for_by_the_newest():
@@ -69,14 +68,22 @@ def test_models_missed_are_made_up_for_by_the_newest():
     assert pupil.base_digest == model_digest(_model(3))
 
 
-def test_a_round_that_came_to_nothing_changes_nothing():
-    """Abandoned: the next contribution says the same again, and more."""
-    pupil = _pupil(((1,), True))
-    first, _ = pupil.contribute(1, 7)
-    second, examples = pupil.contribute(1, 8)
+def test_every_customer_starts_at_the_global_model():
+    """An update is what his own lessons change there, learned one after the other; the order of customers is irrelevant."""
+    pupil = _pupil(((1, 2), True), ((3,), False))
+    pupil.adopt(_model(0), Basis(1, 1, 1))
+    anna, ben = [((1, 2), True), ((1, 4), True)], [((3,), False)]
+    updates = pupil.updates([anna, ben])
+    alone = Scorecard(LAYOUT, learning_rate=0.1)
+    alone.from_vector(_model(0))
+    for lesson in anna:
+        alone.learn(*lesson)
 
-    assert np.array_equal(first, second)
-    assert examples == 1
+    dense = np.zeros(len(LAYOUT))
+    dense[list(updates[0])] = list(updates[0].values())
+    assert dense == pytest.approx(alone.to_vector() - _model(0), abs=1e-15)
+    assert set(updates[1]) == {0, 3}
+    assert pupil.updates([ben, anna]) == updates[::-1]
 
 
 def test_a_model_with_somebody_elses_contribution_in_our_name_stops_us():

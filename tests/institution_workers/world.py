@@ -94,7 +94,10 @@ class Bank:
         batch = []
         for _ in range(count):
             event_id = f"{self.name}-{next(self.world.numbers)}"
-            batch += [scribe.payment(event_id, customer=self.name), scribe.outcome(f"o-{event_id}", event_id, positive=positive)]
+            batch += [
+                scribe.payment(event_id, customer=f"{self.name}-{next(self.world.numbers)}"),
+                scribe.outcome(f"o-{event_id}", event_id, positive=positive),
+            ]
         self.study.turn(batch)
 
 
@@ -111,8 +114,8 @@ class World:
         self.banks = {name: Bank(self, name) for name in banks}
         dimension = len(encoders.fraud.layout)
         parameters = RoundParameters(
-            dimension=dimension, layout_digest=encoders.fraud.layout.digest, clip_norm=clip_norm, scale=65536.0, noise_sigma=0.0,
-            examples_max=100, chunk_length=50,
+            dimension=dimension, layout_digest=encoders.fraud.layout.digest, clip_norm=clip_norm, clip_quanta=1 << 16, count_quanta=1 << 14,
+            noise_sigma=0.0, chunk_length=50,
         )  # fmt: skip
         settings = coordinator.CoordinatorSettings(
             federation=FED, lane=Lane(FRAUD), party="aggregator", sealing_secret=self.aggregator_keys.sealing_secret,

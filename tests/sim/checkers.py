@@ -38,7 +38,7 @@ def models_follow_from_sums(world: World) -> Iterator[Breach]:
     """Each model is the one before plus the weighted mean of the deltas."""
     for message in _models(world):
         total = sum(ring.centred(world.contributed[name, message.round][0]) for name in message.contributors)
-        mean = total[:-1] / 1000.0 * 100 / (total[-1] / 10)
+        mean = total[:-1] / 1000.0 / (total[-1] / 10)
         base, made = world.models[message.base_digest], world.models[message.model_digest]
         if not np.allclose(made - base, mean):
             yield f"round {message.round}: the model does not follow from the sum"

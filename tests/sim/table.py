@@ -60,24 +60,24 @@ class Stream:
 def parameters(dimension: int = 3, **changes: float) -> m.RoundParameters:
     """Small and without noise, so that sums can be compared exactly."""
     terms: dict[str, float] = {
-        "clip_norm": 1.0, "scale": 1000.0, "noise_sigma": 0.0, "examples_max": 100, "chunk_length": 2, **changes,
+        "clip_norm": 1.0, "clip_quanta": 1000, "count_quanta": 10, "noise_sigma": 0.0, "chunk_length": 2, **changes,
     }  # fmt: skip
     return m.RoundParameters(
         dimension=dimension,
         layout_digest=LAYOUT,
         clip_norm=terms["clip_norm"],
-        scale=terms["scale"],
+        clip_quanta=int(terms["clip_quanta"]),
+        count_quanta=int(terms["count_quanta"]),
         noise_sigma=terms["noise_sigma"],
-        examples_max=int(terms["examples_max"]),
         chunk_length=int(terms["chunk_length"]),
     )
 
 
 def contribution_of(name: str, round_id: RoundId, dimension: int) -> RingVector:
-    """What an institution contributes: drawn from its name and the round, within the bounds of `parameters`; ten examples."""
+    """What an institution contributes: drawn from its name and the round, within the bounds of `parameters`; ten customers."""
     rng = np.random.Generator(np.random.PCG64(list(f"{name}/{round_id}".encode())))
     values = rng.integers(-500, 501, dimension + 1, dtype=np.int64)
-    values[-1] = 10 * 10  # Ten examples at ten quanta each.
+    values[-1] = 10 * 10  # Ten customers at ten quanta each.
     return ring.from_integers(values)
 
 

@@ -210,7 +210,7 @@ def rounds_lost(played: Played, head: m.HeadName) -> int:
             envelope = decode(record.value, (m.SignedRecord,), topology.ROUNDS.bytes_max)
             message = decode(envelope.payload, topology.ROUNDS.carries, topology.ROUNDS.bytes_max)
             lost += (
-                isinstance(message, m.RoundAbandoned) and message.head is head and message.reason is not m.AbandonReason.TOO_FEW_EXAMPLES
+                isinstance(message, m.RoundAbandoned) and message.head is head and message.reason is not m.AbandonReason.TOO_FEW_CUSTOMERS
             )
     return lost
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from federation.limits import COORDINATE_QUANTA_MAX, NOISE_SIGMA_MAX
 from federation.messages import HeadName
 from streams.settings import (
     PROCESSES,
@@ -77,7 +76,7 @@ def test_the_environment_goes_over_the_file(load, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RIVERBANK_AGGREGATOR__HEADS__FRAUD__CLIP_NORM", "0.5")
     monkeypatch.setenv("RIVERBANK_WEB__PORT", "1")  # Another process's; no concern of this one.
 
-    aggregator = load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, "[aggregator.heads.fraud]\nexamples_min = 1\n").aggregator
+    aggregator = load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, "[aggregator.heads.fraud]\ncustomers_min = 1\n").aggregator
 
     assert (aggregator.round_ms, aggregator.members, aggregator.state_dir) == (250, ("bank-x", "bank-y", "bank-z"), Path("/state"))
     assert aggregator.heads == {HeadName.FRAUD: HeadSettings(clip_norm=0.5)}
@@ -90,7 +89,7 @@ def test_settings_do_not_change(load):
     for change in (
         "settings.ops = settings.ops",
         "settings.aggregator.round_ms = 1",
-        "settings.aggregator.heads[HeadName.FRAUD].scale = 2",
+        "settings.aggregator.heads[HeadName.FRAUD].clip_norm = 2",
     ):
         with pytest.raises(ValidationError, match="frozen"):
             exec(change, {"settings": settings, "HeadName": HeadName})  # noqa: S102 Three statements, one promise.
@@ -146,14 +145,19 @@ def test_a_list_in_the_environment_is_json(problems, monkeypatch: pytest.MonkeyP
     assert problems(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR)[-1].endswith("a list is written as JSON")
 
 
+def test_the_noise_of_a_head_is_relative_to_what_a_customer_can_change():
+    """In quanta, the count included; a number of customers that may be noise alone makes no model."""
+    head = HeadSettings(clip_quanta=400, noise_multiplier=2.0, customers_min=3)
+
+    assert head.noise_sigma == pytest.approx(2 * (400**2 + 100**2) ** 0.5)
+    assert head.customers_floor == 33
+    assert HeadSettings(customers_min=3).customers_floor == 3
+
+
 @pytest.mark.parametrize(
     ("addition", "sentence"),
     [
         ("survivors_min = 5\n", "aggregator: survivors_min must be 3 to 4, for 4 members"),
-        (
-            "[aggregator.heads.fraud]\nnoise_multiplier = 1.25\nscale = 1000.0\n",
-            "aggregator: heads.fraud: 4 members never bring 250 examples; lower noise_multiplier or examples_min",
-        ),
         (
             "round_ms = 86400000\n",
             "aggregator: epoch_rounds * round_ms must be at most 15 days: a restart reads the log from the epoch's beginning",
@@ -162,16 +166,13 @@ def test_a_list_in_the_environment_is_json(problems, monkeypatch: pytest.MonkeyP
         ("epoch_rounds = 65\n", "aggregator.epoch_rounds: input should be less than or equal to 64"),
         ("round_ms = 0\n", "aggregator.round_ms: input should be greater than or equal to 1"),
         (
-            f"[aggregator.heads.fraud]\nclip_norm = 2.0\nscale = {COORDINATE_QUANTA_MAX / 2 + 1}\n",
-            f"aggregator.heads.fraud: clip_norm * scale must be below {COORDINATE_QUANTA_MAX} quanta; lower scale",
+            "[aggregator.heads.fraud]\nclip_quanta = 4000\nnoise_multiplier = 2.0\n",
+            "aggregator.heads.fraud: noise_multiplier * clip_quanta must be at most 7761 quanta; lower clip_quanta",
         ),
+        ("[aggregator.heads.fraud]\nclip_quanta = 3\n", "aggregator.heads.fraud.clip_quanta: input should be greater than or equal to 4"),
         (
-            "[aggregator.heads.fraud]\nnoise_multiplier = 1.0\n",
-            f"aggregator.heads.fraud: noise_multiplier * clip_norm * scale must be at most {NOISE_SIGMA_MAX} quanta; lower scale",
-        ),
-        (
-            "[aggregator.heads.fraud]\nexamples_min = 3_000_000\n",
-            "aggregator.heads.fraud: examples_min is more than the largest cohort can bring",
+            "[aggregator.heads.fraud]\ncustomers_min = 0\n",
+            "aggregator.heads.fraud.customers_min: input should be greater than or equal to 1",
         ),
         (
             "[aggregator.heads.frau]\n",

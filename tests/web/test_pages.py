@@ -57,7 +57,7 @@ def fill(window: Window) -> None:
             model_digest=bytes(32),
             base_digest=bytes(32),
             contributors=("alder-bank",),
-            examples=4_321,
+            customers=4_321,
             survivors_digest=bytes(32),
             sum_digest=bytes(32),
             noise_sigma=1.0,

@@ -31,7 +31,7 @@ class RoundRow:
     reveals: int = 0
     state: str = "masking"  # masking, unmasking, published, abandoned
     version: int | None = None
-    examples: int | None = None
+    customers: int | None = None
     reason: str = ""
     ended_at_ms: int | None = None
 
@@ -106,7 +106,7 @@ class Rounds:
         elif isinstance(message, m.SharesRevealed):
             row = replace(row, reveals=row.reveals + 1)
         elif isinstance(message, m.ModelPublished):
-            row = replace(row, state="published", version=message.version, examples=message.examples, ended_at_ms=message.published_at_ms)
+            row = replace(row, state="published", version=message.version, customers=message.customers, ended_at_ms=message.published_at_ms)
             head.published, head.version = head.published + 1, message.version
         elif isinstance(message, m.RoundAbandoned):
             row = replace(row, state="abandoned", reason=f"{message.reason.value}: {message.detail}", ended_at_ms=message.abandoned_at_ms)

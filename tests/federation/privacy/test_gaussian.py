@@ -12,6 +12,7 @@ from federation.errors import Broken, OwnFault
 from federation.limits import NOISE_SIGMA_MAX
 from federation.privacy import gaussian
 from federation.privacy.gaussian import discrete_gaussian, noise_share_sigma
+from federation.privacy.randomness import Stream
 
 
 def entropy_of(seed):
@@ -140,7 +141,7 @@ def test_a_candidate_too_large_is_refused():
 
 def test_uniform_integers_are_uniform_and_in_range():
     """Each bound is respected and each value equally frequent; also where remainders of whole words would be biased."""
-    uniform = gaussian._stream(bytes(32))
+    uniform = Stream(bytes).below
     drawn = uniform(np.full(60_000, 6, dtype=np.int64))
     counts = np.bincount(drawn, minlength=6)
     assert ((counts - 10_000) ** 2 / 10_000).sum() < 5 + 5 * math.sqrt(10)
@@ -164,7 +165,7 @@ def test_a_share_too_fine_is_refused():
     """Below 3 quanta the sum is no longer a discrete Gaussian; zero is zero."""
     assert noise_share_sigma(0.0, 5) == 0.0
     assert noise_share_sigma(9.0, 9) == 3.0
-    with pytest.raises(OwnFault, match="raise the scale"):
+    with pytest.raises(OwnFault, match="raise clip_quanta"):
         noise_share_sigma(8.9, 9)
 
 

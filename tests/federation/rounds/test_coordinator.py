@@ -205,12 +205,12 @@ def test_a_federation_of_three_does_not_stop_on_an_accusation():
     assert table.said(m.ModelPublished)[-1].message.contributors == tuple("ABC")
 
 
-def test_too_few_examples():
-    """A sum over fewer examples than the operator wants gives no model."""
-    table = Table("ABCDE", examples_min=51)
+def test_too_few_customers():
+    """A sum over fewer customers than the operator wants gives no model."""
+    table = Table("ABCDE", customers_min=51)
     table.until_ended()
 
-    assert table.said(m.RoundAbandoned)[0].message.reason is m.AbandonReason.TOO_FEW_EXAMPLES
+    assert table.said(m.RoundAbandoned)[0].message.reason is m.AbandonReason.TOO_FEW_CUSTOMERS
 
 
 def test_more_survivors_than_the_threshold_may_be_demanded():

@@ -75,7 +75,7 @@ class Room:
 
 def mean_of(table: Table, names: str, number: int) -> np.ndarray:
     total = ring.centred(table.plain_sum(names, number))
-    return total[:-1] / 1000.0 * 100 / (total[-1] / 10)
+    return total[:-1] / 1000.0 / (total[-1] / 10)
 
 
 def test_one_model_out_of_three_cohorts():

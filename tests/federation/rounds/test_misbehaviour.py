@@ -163,7 +163,7 @@ def test_our_masked_update_from_another_process():
         lambda said: replace(said, members=said.members[::-1]),
         lambda said: replace(said, members=said.members[:2], threshold=2),
         lambda said: replace(said, threshold=2),
-        lambda said: replace(said, parameters=replace(said.parameters, scale=1.0)),
+        lambda said: replace(said, parameters=replace(said.parameters, clip_quanta=999)),
         lambda said: replace(said, first_round=99),
     ],
     ids=["other keys", "a stranger", "unsorted", "two members", "low threshold", "other terms", "other rounds"],

@@ -102,7 +102,7 @@ def test_models_add_up():
 
     for number in (1, 2):
         total = ring.centred(table.plain_sum("ABCD", number))
-        mean = total[:-1] / 1000.0 * 100 / (total[-1] / 10)
+        mean = total[:-1] / 1000.0 / (total[-1] / 10)
         assert np.allclose(table.models[number] - table.models[number - 1], mean)
 
 

@@ -45,7 +45,7 @@ FORGED: list[tuple[type[m.Message], str, Change]] = [
     (m.EpochAnnounced, "bad_invitation", lambda said: replace(said, rounds=65)),
     (m.EpochAnnounced, "bad_invitation", lambda said: replace(said, first_round=0)),
     (m.EpochAnnounced, "bad_invitation", lambda said: replace(said, shares_deadline_ms=said.keys_deadline_ms - 1)),
-    (m.EpochAnnounced, "bad_parameters", lambda said: replace(said, parameters=replace(said.parameters, scale=0.0))),
+    (m.EpochAnnounced, "bad_parameters", lambda said: replace(said, parameters=replace(said.parameters, clip_quanta=0))),
     (m.EpochAnnounced, "bad_parameters", lambda said: replace(said, parameters=replace(said.parameters, chunk_length=2**17))),
     (m.EpochAnnounced, "stale", lambda said: replace(said, epoch=0)),
     (m.EpochKeys, "bad_key", lambda said: replace(said, round_keys=said.round_keys[:-1])),

@@ -60,8 +60,8 @@ def paillier_key() -> Callable[[int, int, int], tuple[PublicKey, tuple[KeyShare,
 def parameters() -> Callable[..., RoundParameters]:
     def made(**changes: Any) -> RoundParameters:
         fields: dict[str, Any] = {
-            "dimension": 4, "layout_digest": bytes(32), "clip_norm": 1.0, "scale": 1000.0, "noise_sigma": 0.0,
-            "examples_max": 100, "chunk_length": 1 << 10,
+            "dimension": 4, "layout_digest": bytes(32), "clip_norm": 1.0, "clip_quanta": 1000, "count_quanta": 10,
+            "noise_sigma": 0.0, "chunk_length": 1 << 10,
         }  # fmt: skip
         return RoundParameters(**{**fields, **changes})
 
