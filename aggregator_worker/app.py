@@ -6,7 +6,6 @@ Never lets correctness rest on a group's offsets: a record may come twice or not
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import faust
 from mode.threads import ServiceThread, WorkerThread
 
 from streams.ports import Record
+from streams.tls import Tls
 
 Handler = Callable[[Record], Awaitable[None]]
 Partition = tuple[str, int]
@@ -31,13 +31,13 @@ BUFFERED_MAX: Final = 32
 
 @dataclass(frozen=True)
 class FaustTerms:
-    """How to join: `group` shares the partitions, `bootstrap` is host:port, comma-separated, `directory` is Faust's own, `ssl_context` None is plain text."""
+    """How to join: `group` shares the partitions, `bootstrap` is host:port, comma-separated, `directory` is Faust's own, `tls` None is plain text."""
 
     group: str
     bootstrap: str
     client_id: str
     directory: Path
-    ssl_context: ssl.SSLContext | None = None
+    tls: Tls | None = None
 
 
 class _Thread(WorkerThread):
@@ -117,7 +117,7 @@ def _options(terms: FaustTerms) -> dict[str, Any]:
     return {
         "broker": [f"kafka://{host.strip()}" for host in hosts],
         "broker_client_id": terms.client_id,
-        "broker_credentials": faust.SSLCredentials(context=terms.ssl_context) if terms.ssl_context else None,
+        "broker_credentials": None if terms.tls is None else faust.SSLCredentials(context=terms.tls.context),
         "broker_session_timeout": SESSION_S,
         "broker_heartbeat_interval": HEARTBEAT_S,
         "broker_rebalance_timeout": 10.0,

@@ -32,12 +32,15 @@ from federation.messages import HeadName, RoundParameters
 from federation.rounds.coordinator_state import CoordinatorSettings
 from federation.secagg.certificates import PartyKeys
 from federation.secagg.keys import sign
+from streams.access import Principal, aggregator_group
 from streams.courier import Courier
 from streams.kafka import KafkaLog
 from streams.ports import LogUnavailable
 from streams.runner import GRACE_S
 from streams.settings import AggregatorProcess, HeadSettings, read_private_file
 from streams.telemetry import DEGRADED, configure_logging, serve_metrics
+from streams.tls import Tls, open_tls
+from streams.topology import Role
 
 START_S: Final = 120.0  # Joining the group and rebuilding every lane; a start that takes longer is tried again from outside.
 PATIENCE_S: Final = 60.0
@@ -93,7 +96,7 @@ def round_parameters(settings: HeadSettings, layout: Layout) -> RoundParameters:
 async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], Layout] = shipped_layout) -> None:
     """Run until cancelled (SIGTERM: leave the group, stop in seconds) or until something fails, which is raised.
 
-    LogUnavailable, LogRefused, OwnFault or Broken say what; SettingsError for a key file that others may read.
+    LogUnavailable, LogRefused, OwnFault or Broken say what; SettingsError for keys and certificates that cannot be used.
     """
     configure_logging(settings.ops.log_level)
     if settings.ops.metrics_port is not None:
@@ -105,7 +108,8 @@ async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], La
             failed.set_result(failure)
 
     async with AsyncExitStack() as stack:
-        office, keys = await _open_office(settings, stack)
+        tls = open_tls(settings.federation.tls, Principal(settings.party.name, Role.AGGREGATOR))
+        office, keys = await _open_office(settings, tls, stack)
         lanes = {head: coordinator_settings(settings, head, layout_of(head), keys) for head in settings.aggregator.heads}
         members = tuple(settings.aggregator.members)
 
@@ -116,10 +120,11 @@ async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], La
         agents = Agents(new_lane, partial(ChunkOwner, sealing_secret=keys.sealing_secret, office=office), on_failure)
         stack.callback(agents.close)
         terms = FaustTerms(
-            f"{settings.party.name}.{settings.federation.name}",
+            aggregator_group(settings.federation.name, settings.party.name),
             settings.federation.bootstrap,
             settings.party.name,
             settings.aggregator.state_dir,
+            tls,
         )
         door = FaustDoor(terms, agents.handlers(), agents.assigned, on_failure)
         try:
@@ -131,10 +136,10 @@ async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], La
             await door.stop()
 
 
-async def _open_office(settings: AggregatorProcess, stack: AsyncExitStack) -> tuple[Office, PartyKeys]:
+async def _open_office(settings: AggregatorProcess, tls: Tls | None, stack: AsyncExitStack) -> tuple[Office, PartyKeys]:
     keys = PartyKeys.from_bytes(read_private_file(settings.party.key_file))
     federation, party = settings.federation, settings.party.name
-    log = KafkaLog(federation.bootstrap, client_id=party)
+    log = KafkaLog(federation.bootstrap, client_id=party, tls=tls)
     stack.push_async_callback(log.close)
     parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
     stack.push_async_callback(parties.close)

@@ -25,13 +25,15 @@ from audit.queries import answer
 from audit.warehouse import Warehouse, WarehouseError, embedded_directory
 from federation import messages as m
 from federation.errors import PeerFault
+from streams.access import alone
 from streams.codec import DecodeError, decode, encode
 from streams.kafka import KafkaLog
 from streams.ports import Log, LogReader, LogUnavailable, Position, Record
 from streams.settings import AuditProcess, read_private_file
 from streams.signed import Opened, open_record
 from streams.telemetry import AUDIT_ENTRIES, AUDIT_INDEX_LAG, serve_metrics
-from streams.topology import AUDIT, PARTIES
+from streams.tls import open_tls
+from streams.topology import AUDIT, PARTIES, Role
 
 _LOOK_MS: Final = 200  # How long a stop may go unnoticed.
 _PARTIES_AT_ONCE: Final = 500
@@ -214,14 +216,16 @@ async def run(settings: AuditProcess, parties: Parties) -> None:
     """The audit process, until SIGTERM or SIGINT; `parties` is an empty registry with the federation's CA pinned.
 
     WarehouseError: ClickHouse cannot be used, or the embedded directory is in use. LedgerError, TamperedError: the ledger. LogUnavailable, LogRefused: the
-    federation's Kafka does not answer or lacks the topic. SettingsError: the password file.
+    federation's Kafka does not answer or lacks the topic. SettingsError: the password file, or certificates that cannot be used.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await serve(settings, parties, KafkaLog(settings.federation.bootstrap, client_id="riverbank-audit"), stop)
+        ourselves = alone(Role.AUDIT)
+        log = KafkaLog(settings.federation.bootstrap, client_id=ourselves.name, tls=open_tls(settings.federation.tls, ourselves))
+        await serve(settings, parties, log, stop)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -20,12 +20,14 @@ from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
 from institution_workers.study import Study, Terms
 from institution_workers.worker import Reporting, Worker
+from streams.access import Principal
 from streams.courier import Courier
 from streams.kafka import KafkaLog
 from streams.ports import Log
 from streams.settings import InstitutionProcess, read_private_file
 from streams.telemetry import configure_logging, serve_metrics
-from streams.topology import Cluster
+from streams.tls import open_tls
+from streams.topology import Cluster, Role
 
 _LEAVE_SECONDS: Final = 3.0
 
@@ -88,8 +90,10 @@ async def run(settings: InstitutionProcess) -> None:
     if settings.ops.metrics_port is not None:
         serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
     store = Store.open(settings.institution.state_dir, settings.party.name)
+    worker = Principal(settings.party.name, Role.INSTITUTION)
     own, federation = (
-        KafkaLog(cluster.bootstrap, client_id=settings.party.name) for cluster in (settings.institution, settings.federation)
+        KafkaLog(cluster.bootstrap, client_id=worker.name, tls=open_tls(cluster.tls, worker))
+        for cluster in (settings.institution, settings.federation)
     )
     try:
         await assemble(settings, store, own, federation).run()

@@ -10,18 +10,23 @@ import json
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
 from streams.settings import (
     AggregatorProcess,
     AuditProcess,
+    FeedProcess,
     InstitutionProcess,
     SettingsError,
+    TopicsProcess,
     WebProcess,
     load_settings,
 )
+
+if TYPE_CHECKING:
+    from streams.cluster_plan import Plan
 
 # Each role's package is imported when its command runs: a portal must not pay for River, nor `--help` for anything.
 # ruff: noqa: PLC0415
@@ -32,19 +37,21 @@ aggregator: Final = typer.Typer(no_args_is_help=True, help="The aggregator.")
 audit: Final = typer.Typer(no_args_is_help=True, help="The audit: its writer, and what it holds.")
 web: Final = typer.Typer(no_args_is_help=True, help="Portal and console.")
 broker: Final = typer.Typer(no_args_is_help=True, help="The embedded Kafka broker.")
+topics: Final = typer.Typer(no_args_is_help=True, help="Topics and access lists of a Kafka cluster.")
 schemas: Final = typer.Typer(no_args_is_help=True, help="Avro schemas, their lock and what is rendered from them.")
 supply_chain: Final = typer.Typer(
     no_args_is_help=True, help="What Riverbank is made of, and what is known against it (development install)."
 )
 paillier: Final = typer.Typer(no_args_is_help=True, help="Threshold Paillier keys, for secure sums of small models.")
 for _name, _group in (
-    ("institution", institution), ("aggregator", aggregator), ("audit", audit), ("web", web), ("broker", broker), ("schemas", schemas),
-    ("paillier", paillier), ("supply-chain", supply_chain),
+    ("institution", institution), ("aggregator", aggregator), ("audit", audit), ("web", web), ("broker", broker), ("topics", topics),
+    ("schemas", schemas), ("paillier", paillier), ("supply-chain", supply_chain),
 ):  # fmt: skip
     app.add_typer(_group, name=_name)
 
 Config = Annotated[Path, typer.Option("--config", help="The process's TOML settings; RIVERBANK_SECTION__KEY in the environment overrides.")]
-P = TypeVar("P", InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+P = TypeVar("P", InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess, FeedProcess, TopicsProcess)
 
 EXIT_WRONG_INPUT: Final = 2
 
@@ -112,16 +119,64 @@ def web_run(config: Config) -> None:
 
 
 @broker.command("run")
-def broker_run(directory: Annotated[Path, typer.Option(help="Where its topics lie.")], port: int = 0) -> None:
-    """Run one Kafka broker on this machine's loopback, until stopped."""
-    from riverbank.embedded.kafka import EmbeddedKafka
+def broker_run(
+    directory: Annotated[Path, typer.Option(help="Where its topics lie.")],
+    port: int = 0,
+    host: Annotated[str, typer.Option(help="The address it listens on; without certificates a loopback address.")] = "127.0.0.1",
+    certificates: Annotated[
+        Path | None, typer.Option(help="Folder with ca.crt, kafka.crt and kafka.key: mutual TLS and access lists.")
+    ] = None,
+    federation: Annotated[str, typer.Option(help="Whose certificates count (O in their subjects).")] = "",
+    operator: Annotated[str, typer.Option(help="Who is above the access lists (CN in the subject, with OU=operator).")] = "operator",
+) -> None:
+    """Run one Kafka broker on this machine, until stopped."""
+    from riverbank.embedded.kafka import BrokerTls, EmbeddedKafka
+    from riverbank.provisioning.transport import tls_files
+    from streams.access import Principal
+    from streams.topology import Role
+
+    if (certificates is None) != (not federation):
+        raise CannotRun("--certificates and --federation belong together")
+    above = (Principal(operator, Role.OPERATOR),)
+    tls = None if certificates is None else BrokerTls(tls_files(certificates), federation, above)
 
     async def serve() -> None:
-        async with EmbeddedKafka(directory, port) as kafka:
+        async with EmbeddedKafka(directory, port, tls, host) as kafka:
             typer.echo(kafka.bootstrap)
             await asyncio.Event().wait()
 
     _run(serve())
+
+
+@topics.command("plan")
+def topics_plan(config: Config, as_json: Json = False) -> None:
+    """Show what a Kafka cluster's topics, settings and access lists lack; nothing is changed."""
+    topics_apply(config, dry_run=True, as_json=as_json)
+
+
+@topics.command("apply")
+def topics_apply(
+    config: Config, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show.")] = False, as_json: Json = False
+) -> None:
+    """Show, then make, what topics, settings and access lists lack. Rights of who is no member any more are removed, topics never."""
+    from riverbank import topics as cluster
+    from streams.ports import LogRefused, LogUnavailable
+
+    settings = _settings(config, TopicsProcess).cluster
+    try:
+        asyncio.run(cluster.bring_about(settings, show=lambda plan: _show_plan(plan, as_json), dry_run=dry_run))
+    except (LogRefused, LogUnavailable) as error:
+        raise CannotRun(str(error)) from error
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(plan.as_json(), indent=1))
+        return
+    for line in plan.lines():
+        typer.echo(line)
+    if plan.empty:
+        typer.echo("nothing to do")
 
 
 @audit.command("run")
@@ -145,9 +200,6 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     for row in rows:
         table.add_row(*map(str, row.values()))
     Console().print(table)
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @audit.command("summary")
@@ -303,7 +355,7 @@ def supply_chain_advisories(
 
 @app.command()
 def feed(
-    bootstrap: Annotated[str, typer.Option(help="Kafka of the institutions, host:port.")],
+    config: Config,
     progress: Annotated[Path, typer.Option(help="Where to note how far it is; with one it goes on there.")],
     data: Annotated[Path | None, typer.Option(help="Folder of data sets (docs/data.md); without it events are generated.")] = None,
     seed: Annotated[int, typer.Option(help="Of the generator.")] = 1,
@@ -321,11 +373,9 @@ def feed(
     except (ValueError, OwnFault) as error:
         raise CannotRun(f"--pace: {error}") from error
     settings = player.FeedSettings(
-        bootstrap=bootstrap, progress_file=progress, origin=World(seed=seed) if data is None else Selection(folder=data, seed=seed), paces=paces or player.GENERATED_PACES
+        sources=_settings(config, FeedProcess).feed.sources, progress_file=progress,
+        origin=World(seed=seed) if data is None else Selection(folder=data, seed=seed), paces=paces or player.GENERATED_PACES,
     )  # fmt: skip
-    from streams.telemetry import configure_logging
-
-    configure_logging("info")
     _run(player.run(settings))
 
 

@@ -10,10 +10,10 @@ import asyncio
 import json
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +25,13 @@ from riverbank.arrivals import Arrival, Source
 from riverbank.datasets.selection import Selection
 from riverbank.generator.sources import sources
 from riverbank.generator.world import World
+from streams.access import Principal
 from streams.codec import encode
 from streams.kafka import KafkaLog
 from streams.ports import Log, LogUnavailable, Outgoing
+from streams.settings import SourceSettings
+from streams.tls import open_tls
+from streams.topology import Role
 
 BATCH_MAX: Final = 1000  # Per head: encoding so many keeps the loop busy for some ten milliseconds.
 _TICK_S: Final = 0.2  # A batch each. Requests cost more than records: at 0.05 s feeding takes twice the processor time.
@@ -79,16 +83,12 @@ GENERATED_PACES: Final = {
 class FeedSettings:
     """What `riverbank feed` is told."""
 
-    bootstrap: str
+    sources: Mapping[str, SourceSettings]
+    """Each institution's own cluster; who is not named here is not fed."""
     progress_file: Path
     origin: Selection | World
     paces: Mapping[HeadName, Pace]
     """Heads without a pace are not fed."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The institutions that are fed."""
-        return self.origin.names() if isinstance(self.origin, Selection) else self.origin.names
 
 
 # --- progress ----------------------------------------------------------------------------------------------------------
@@ -193,19 +193,23 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def play(streams: Mapping[HeadName, Stream], log: Log, note: Callable[[], None], *, now_ms: Callable[[], int] = _now_ms) -> None:
-    """Feed every stream to its end; call `note` after each acknowledged batch.
+async def play(
+    streams: Mapping[HeadName, Stream], logs: Mapping[str, Log], note: Callable[[], None], *, now_ms: Callable[[], int] = _now_ms
+) -> None:
+    """Feed every stream to its end, each institution's arrivals into its own log; call `note` after each acknowledged batch.
 
-    While the log is away the same batch is tried again and nothing else is sent; what is due meanwhile comes faster
+    While a log is away the same batch is tried again and nothing else is sent; what is due meanwhile comes faster
     afterwards, at most BATCH_MAX records per head and batch. LogRefused passes through.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
     while True:
         taken = {head: stream.take(loop.time() - started, now_ms(), BATCH_MAX) for head, stream in streams.items()}
-        records = [record_of(arrival) for arrivals in taken.values() for arrival in arrivals]
-        if records:
-            await _append(log, records)
+        records: dict[Log, list[Outgoing]] = defaultdict(list)
+        for arrival in chain.from_iterable(taken.values()):
+            records[logs[arrival.institution]].append(record_of(arrival))
+        for log, batch in records.items():
+            await _append(log, batch)
         for head, stream in streams.items():
             stream.note(taken[head])
         waits = [wait for stream in streams.values() if (wait := stream.wait_s(loop.time() - started, now_ms())) is not None]
@@ -236,21 +240,30 @@ async def run(settings: FeedSettings) -> None:
     generated = isinstance(settings.origin, World)
     if generated and any(pace.duration_s is not None for pace in settings.paces.values()):
         raise OwnFault("generated events have no end: give a pace in records per second or a speed-up, not a duration")
-    origin = repr(settings.origin)
+    origin = f"{settings.origin!r} for {', '.join(sorted(settings.sources))}"
     progress = read_progress(settings.progress_file) or Progress(origin=origin, heads={head: HeadProgress() for head in settings.paces})
     if progress.origin != origin or progress.heads.keys() != settings.paces.keys():
         raise OwnFault(f"{settings.progress_file} is the progress of another feed: remove it, or name another file")
     found = sources(settings.origin) if isinstance(settings.origin, World) else settings.origin.sources()
-    streams = {head: Stream(found[head], pace, progress.heads[head]) for head, pace in settings.paces.items()}
+    streams = {head: Stream(_only(settings.sources, found[head]), pace, progress.heads[head]) for head, pace in settings.paces.items()}
 
     def note() -> None:
         progress.updated_at_ms = _now_ms()
         progress.done = all(head.done for head in progress.heads.values())
         write_progress(settings.progress_file, progress)
 
-    log = KafkaLog(settings.bootstrap, client_id="riverbank-feed")
+    logs = {name: _opened(name, source) for name, source in settings.sources.items()}
     try:
-        await play(streams, log, note)
+        await play(streams, logs, note)
     finally:
-        await log.close()
+        await asyncio.gather(*(log.close() for log in logs.values()))
     _log.info("fed everything", records={head.value: state.fed for head, state in progress.heads.items()})
+
+
+def _only(institutions: Container[str], source: Source) -> Source:
+    return lambda refused: (arrival for arrival in source(refused) if arrival.institution in institutions)
+
+
+def _opened(institution: str, source: SourceSettings) -> KafkaLog:
+    ourselves = Principal(institution, Role.SOURCE)
+    return KafkaLog(source.bootstrap, client_id=ourselves.name, tls=open_tls(source.tls, ourselves))

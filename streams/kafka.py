@@ -1,20 +1,18 @@
-"""The log on Apache Kafka, and the creation of its topics: the only module that touches aiokafka.
+"""The log on Apache Kafka: with `streams.kafka_admin` the only module that touches aiokafka.
 
-Called by the workers' wiring, the portal and provisioning, through the port in `streams.ports`.
+Called by the workers' wiring, the portal and the demo, through the port in `streams.ports`.
 Never rests on Kafka's transactions or consumer groups: offsets are the caller's, records carry their own identity."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     CorruptRecordException,
     InvalidTopicError,
     KafkaConnectionError,
@@ -23,15 +21,14 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     RecordListTooLargeError,
     RecordTooLargeError,
-    TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     UnsupportedCodecError,
-    for_code,
 )
 
 from streams.ports import Log, LogReader, LogRefused, LogUnavailable, Outgoing, Position, Record
-from streams.topology import BATCH_BYTES_MAX, Topic
+from streams.tls import Tls, refusal
+from streams.topology import BATCH_BYTES_MAX
 
 Partition = tuple[str, int]
 
@@ -46,6 +43,7 @@ _GLANCE_S: Final = 0.01
 _PAUSE_S: Final = 0.25  # Between attempts, while a broker is away.
 # Asking again does not help.
 _REFUSALS: Final = (
+    ClusterAuthorizationFailedError,  # What a producer hears that may write no topic at all.
     CorruptRecordException,
     InvalidTopicError,
     MessageSizeTooLargeError,
@@ -57,19 +55,20 @@ _REFUSALS: Final = (
 
 
 class KafkaLog(Log):
-    """The records of one cluster. `bootstrap`: host:port, comma-separated; `ssl_context` None: plain text."""
+    """The records of one cluster. `bootstrap`: host:port, comma-separated; `tls` None: plain text."""
 
     def __init__(
         self,
         bootstrap: str,
         *,
         client_id: str = "riverbank",
-        ssl_context: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
         answer_ms: int = ANSWER_MS,
         deliver_ms: int = DELIVER_MS,
     ) -> None:
         self._bootstrap = bootstrap
-        self._connection = _connection(bootstrap, client_id, ssl_context, answer_ms)
+        self._tls = tls
+        self._connection = connection(bootstrap, client_id, tls, answer_ms)
         self._deliver_s = deliver_ms / 1000
         self._producer: AIOKafkaProducer | None = None
         self._connected_once = False
@@ -81,20 +80,30 @@ class KafkaLog(Log):
         offsets: dict[int, int] = {}
         try:
             async with asyncio.timeout(self._deliver_s), self._turn:
-                while len(offsets) < len(records):
-                    producer = await self._started()
-                    await _refuse_impossible(producer, records)
-                    error = await _deliver(producer, records, offsets)
-                    if isinstance(error, _REFUSALS):
-                        raise LogRefused(f"Kafka at {self._bootstrap} refuses a record: {_sentence(error)}") from error
-                    if error is not None:
-                        self._retire()
-                        await asyncio.sleep(_PAUSE_S)
+                await self._append(records, offsets)
         except TimeoutError as error:
-            self._retire()
             missing = len(records) - len(offsets)
-            raise LogUnavailable(f"Kafka at {self._bootstrap} has not taken {missing} records within {self._deliver_s:g} s") from error
+            why = "" if self._tls is None else await refusal(self._bootstrap, self._tls)
+            raise LogUnavailable(
+                f"Kafka at {self._bootstrap} has not taken {missing} records within {self._deliver_s:g} s{why and f': {why}'}"
+            ) from error
         return [offsets[index] for index in range(len(records))]
+
+    async def _append(self, records: Sequence[Outgoing], offsets: dict[int, int]) -> None:
+        try:
+            while len(offsets) < len(records):
+                producer = await self._started()
+                async with explained(self._bootstrap, self._tls):
+                    await _refuse_impossible(producer, records)
+                error = await _deliver(producer, records, offsets)
+                if isinstance(error, _REFUSALS):
+                    raise LogRefused(f"Kafka at {self._bootstrap} refuses{_asker(self._tls)} a record: {_sentence(error)}") from error
+                if error is not None:
+                    self._retire()
+                    await asyncio.sleep(_PAUSE_S)
+        except asyncio.CancelledError:  # Out of time, or given up; whoever only waits for a turn leaves the producer to who has it.
+            self._retire()
+            raise
 
     async def reader(self, start: Sequence[Position]) -> LogReader:
         """As the port."""
@@ -102,9 +111,9 @@ class KafkaLog(Log):
         consumer = AIOKafkaConsumer(
             **self._connection, group_id=None, enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=wait_ms
         )
-        reader = _KafkaReader(consumer, self._bootstrap)
+        reader = _KafkaReader(consumer, self._bootstrap, self._tls)
         try:
-            async with _explained(self._bootstrap), asyncio.timeout(self._deliver_s):
+            async with explained(self._bootstrap, self._tls), asyncio.timeout(self._deliver_s):
                 await consumer.start()
                 await reader.seek({TopicPartition(p.topic, p.partition): p.offset for p in start})
         except BaseException:
@@ -126,7 +135,7 @@ class KafkaLog(Log):
                 **self._connection, acks="all", enable_idempotence=True, max_request_size=BATCH_BYTES_MAX, max_batch_size=_BATCH_BYTES
             )
             try:
-                async with _explained(self._bootstrap):
+                async with explained(self._bootstrap, self._tls):
                     await producer.start()
                 self._producer = producer
                 self._connected_once = True
@@ -201,9 +210,10 @@ async def _deliver(producer: AIOKafkaProducer, records: Sequence[Outgoing], offs
 class _KafkaReader(LogReader):
     """One consumer with manual assignment."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, bootstrap: str) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, bootstrap: str, tls: Tls | None) -> None:
         self._consumer = consumer
         self._bootstrap = bootstrap
+        self._tls = tls
 
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Assign these partitions and go to these offsets, or to the start of what is left of a partition."""
@@ -215,7 +225,8 @@ class _KafkaReader(LogReader):
                 known = self._consumer.partitions_for_topic(partition.topic)
                 await asyncio.sleep(0 if known else _GLANCE_S)
             if partition.partition not in known:
-                raise LogRefused(f"there is no partition {partition.topic}/{partition.partition}")
+                visible = "" if self._tls is None else f" that {self._tls.principal.name} may see"
+                raise LogRefused(f"there is no partition {partition.topic}/{partition.partition}{visible}")
         starts = await self._consumer.beginning_offsets(list(offsets))
         ends = await self._consumer.end_offsets(list(offsets))
         for partition, offset in offsets.items():
@@ -225,7 +236,7 @@ class _KafkaReader(LogReader):
 
     async def poll(self, records_max: int, wait_ms: int) -> Sequence[Record]:
         """As the port. A broker that is away reads as silence: watch end_offsets(), which says so."""
-        async with _explained(self._bootstrap):
+        async with explained(self._bootstrap, self._tls):
             try:
                 batches = await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
             except OffsetOutOfRangeError as error:
@@ -239,7 +250,7 @@ class _KafkaReader(LogReader):
 
     async def end_offsets(self) -> Mapping[Partition, int]:
         """As the port; LogUnavailable when the broker does not answer."""
-        async with _explained(self._bootstrap):
+        async with explained(self._bootstrap, self._tls):
             ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
         return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
 
@@ -255,91 +266,34 @@ class _KafkaReader(LogReader):
             self._consumer.seek(partition, starts[partition])
 
 
-async def provision_topics(
-    bootstrap: str,
-    topics: Iterable[Topic],
-    institution: str | None = None,
-    *,
-    replication: int = 1,
-    ssl_context: ssl.SSLContext | None = None,
-    answer_ms: int = ANSWER_MS,
-) -> Sequence[str]:
-    """Create those of `topics` (all of one cluster) that are missing, and compare all with their rows; the full names created.
-
-    LogRefused, with every difference: a topic exists with other partitions, retention or limits than its row says.
-    `replication`: copies of each record; from three on, two must hold a record before it is acknowledged.
-    """
-    rows = {topic.full_name(institution): topic for topic in topics}
-    admin = AIOKafkaAdminClient(**_connection(bootstrap, "riverbank-provisioning", ssl_context, answer_ms))
-    try:
-        async with _explained(bootstrap), asyncio.timeout(answer_ms / 1000):
-            await admin.start()
-            existing = await admin.list_topics()
-            created = await _create(admin, {name: row for name, row in rows.items() if name not in existing}, replication)
-            differences = await _differences(admin, rows)
-            while differences is None:
-                await asyncio.sleep(_GLANCE_S)
-                differences = await _differences(admin, rows)
-            if differences:
-                raise LogRefused(f"topics at {bootstrap} differ from their rows: {'; '.join(differences)}")
-    finally:
-        await admin.close()
-    return created
-
-
-async def _create(admin: AIOKafkaAdminClient, rows: Mapping[str, Topic], replication: int) -> list[str]:
-    safe = {"min.insync.replicas": "2"} if replication >= 3 else {}
-    wanted = [NewTopic(name, row.partitions, replication, topic_configs=row.broker_settings() | safe) for name, row in rows.items()]
-    created = []
-    for name, code, *message in (await admin.create_topics(wanted)).topic_errors if wanted else ():
-        error = for_code(code)
-        if code == 0:
-            created.append(name)
-        elif error is not TopicAlreadyExistsError:  # Two processes may provision at once.
-            raise LogRefused(f"topic {name} cannot be created: {(message and message[0]) or error.__name__}")
-    return created
-
-
-async def _differences(admin: AIOKafkaAdminClient, rows: Mapping[str, Topic]) -> list[str] | None:
-    """A sentence each; None while the broker that was asked has not heard of all of them, as happens just after creation."""
-    topics = await admin.describe_topics(list(rows))
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in rows]
-    configs = [each for response in await admin.describe_configs(resources) for each in response.resources]
-    if any(topic["error_code"] for topic in topics) or any(code for code, *_ in configs):
-        return None
-    found = []
-    for topic in topics:
-        name, partitions = topic["topic"], len(topic["partitions"])
-        if partitions != rows[name].partitions:
-            found.append(f"{name} has {partitions} partitions instead of {rows[name].partitions}")
-    for _code, _message, _kind, name, entries in configs:
-        actual = {entry[0]: entry[1] for entry in entries}
-        wanted = rows[name].broker_settings()
-        found += [f"{name} has {key}={actual.get(key)} instead of {value}" for key, value in wanted.items() if actual.get(key) != value]
-    return found
-
-
-def _connection(bootstrap: str, client_id: str, ssl_context: ssl.SSLContext | None, answer_ms: int) -> dict[str, Any]:
+def connection(bootstrap: str, client_id: str, tls: Tls | None, answer_ms: int) -> dict[str, Any]:
+    """How aiokafka's clients are told where to connect and as whom."""
     return {
         "bootstrap_servers": bootstrap,
         "client_id": client_id,
         "request_timeout_ms": answer_ms,
-        "security_protocol": "PLAINTEXT" if ssl_context is None else "SSL",
-        "ssl_context": ssl_context,
+        "security_protocol": "PLAINTEXT" if tls is None else "SSL",
+        "ssl_context": None if tls is None else tls.context,
     }
 
 
 @asynccontextmanager
-async def _explained(bootstrap: str) -> AsyncIterator[None]:
-    """Turn aiokafka's failures into the port's, each with the address."""
+async def explained(bootstrap: str, tls: Tls | None) -> AsyncIterator[None]:
+    """Turn aiokafka's failures into the port's, each with the address and, where TLS is why, its reason."""
     try:
         yield
-    except KafkaConnectionError as error:
-        raise LogUnavailable(f"no Kafka broker answers at {bootstrap}") from error
     except _REFUSALS as error:
-        raise LogRefused(f"Kafka at {bootstrap} refuses: {_sentence(error)}") from error
+        raise LogRefused(f"Kafka at {bootstrap} refuses{_asker(tls)}: {_sentence(error)}") from error
     except (KafkaError, TimeoutError, OSError) as error:
+        if tls is not None and (why := await refusal(bootstrap, tls)) is not None:
+            raise LogUnavailable(f"no Kafka broker that can be trusted answers at {bootstrap}: {why}") from error
+        if isinstance(error, KafkaConnectionError):
+            raise LogUnavailable(f"no Kafka broker answers at {bootstrap}") from error
         raise LogUnavailable(f"Kafka at {bootstrap} does not answer as it should: {_sentence(error)}") from error
+
+
+def _asker(tls: Tls | None) -> str:
+    return "" if tls is None else f" {tls.principal.name}"
 
 
 def _sentence(error: BaseException) -> str:

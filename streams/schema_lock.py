@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from streams.access import render_access
 from streams.schemas import NAMESPACE, PRIMITIVES, canonical_form, definitions_in, expanded, fingerprint_of, raw_schemas, render_messages
 from streams.topology import render_topology
 
@@ -50,6 +51,10 @@ def topology_page() -> Path | None:
     """Where the page of topics lies; None outside a checkout, where there are no docs."""
     page = Path(__file__).parents[1] / "docs" / "topology.md"
     return page if page.parent.is_dir() else None
+
+
+def _topology_text() -> str:
+    return render_topology() + render_access()
 
 
 def read_lock(path: Path | None = None) -> dict[str, tuple[Version, ...]]:
@@ -162,7 +167,7 @@ def check(lock: Path | None = None, messages: Path | None = None) -> list[str]:
     if (messages or messages_path()).read_text() != render_messages():
         problems.append("federation/messages.py is stale; run `riverbank schemas render`")
     page = topology_page()
-    if page is not None and (not page.exists() or page.read_text() != render_topology()):
+    if page is not None and (not page.exists() or page.read_text() != _topology_text()):
         problems.append("docs/topology.md is stale; run `riverbank schemas render`")
     return problems
 
@@ -199,4 +204,4 @@ def render(*, afresh: bool = False) -> None:
     messages_path().write_text(render_messages())
     page = topology_page()
     if page is not None:
-        page.write_text(render_topology())
+        page.write_text(_topology_text())

@@ -5,6 +5,7 @@ Never holds a secret: keys and passwords lie in files that only their owner can 
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import stat
@@ -26,6 +27,7 @@ from federation.limits import (
     threshold_of,
 )
 from federation.messages import HeadName
+from streams.topology import Role
 
 _PREFIX: Final = "RIVERBANK_"
 _DELIMITER: Final = "__"
@@ -62,9 +64,7 @@ def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 # Part of topic names, file names and addresses, hence the narrow alphabet.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=NAME_LENGTH_MAX)]
-Bootstrap = Annotated[
-    str, Field(pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$", description="Kafka brokers, host:port, comma-separated.")
-]
+Bootstrap = Annotated[str, Field(pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$")]
 Heads = Annotated[tuple[HeadName, ...], AfterValidator(_all_different), Field(min_length=1)]
 Duration = Annotated[int, Field(ge=1, le=_DAY_MS)]
 Step = Annotated[float, Field(gt=0, le=10)]
@@ -75,13 +75,50 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
-class FederationSettings(_Section):
-    """The federation, as its members agreed on it."""
+class TlsSettings(_Section):
+    """How a process shows a Kafka cluster who it is, and whom it takes for that cluster; the files are PEM."""
+
+    ca_file: Path
+    """Authorities that certify the cluster's brokers and its clients."""
+    cert_file: Path
+    """This process's certificate, with those between it and the authority."""
+    key_file: Path
+    """The private key of that, readable by its owner only (mode 0600)."""
+    password_file: Path | None = None
+    """What the key is encrypted with, readable by its owner only (mode 0600); absent: it is not encrypted."""
+
+
+class _Cluster(_Section):
+    """A Kafka cluster as a client finds it."""
+
+    bootstrap: Bootstrap
+    """Its brokers: host:port, comma-separated."""
+    tls: TlsSettings | None = None
+    """Certificates and key; without them only this machine's brokers are spoken to."""
+
+    @model_validator(mode="after")
+    def _secured(self) -> Self:
+        _require_tls(self.bootstrap, self.tls)
+        return self
+
+
+def _require_tls(bootstrap: str, tls: TlsSettings | None) -> None:
+    if tls is None and not all(_is_loopback(broker.rpartition(":")[0]) for broker in bootstrap.split(",")):
+        raise ValueError(f"tls is missing: {bootstrap} is another machine, and plain text is spoken with this one only")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class FederationSettings(_Cluster):
+    """The federation, as its members agreed on it, and its Kafka cluster."""
 
     name: Name
     """Its name; part of everything signed."""
-    bootstrap: Bootstrap
-    """Its Kafka cluster: host:port, comma-separated."""
     ca_verify_key: Annotated[str, AfterValidator(_is_key)]
     """The CA's Ed25519 verify key, hexadecimal; the only key a member takes on trust."""
 
@@ -95,11 +132,9 @@ class PartySettings(_Section):
     """Its private keys, readable by their owner only (mode 0600)."""
 
 
-class InstitutionSettings(_Section):
-    """One institution's worker."""
+class InstitutionSettings(_Cluster):
+    """One institution's worker, and the institution's own Kafka cluster."""
 
-    bootstrap: Bootstrap
-    """The institution's own Kafka cluster."""
     state_dir: Path
     """Where its SQLite file lies: models, offsets, what it said in rounds."""
     heads: Heads = tuple(HeadName)
@@ -210,6 +245,40 @@ class AggregatorSettings(_Section):
         return self
 
 
+class SourceSettings(_Cluster):
+    """An institution's own Kafka cluster, as the systems see it that send events there."""
+
+
+class FeedSettings(_Section):
+    """Whom events are played to."""
+
+    sources: Annotated[dict[Name, SourceSettings], Field(min_length=1)]
+    """Institution -> its own Kafka cluster; who is not named is not fed."""
+
+
+class ClusterSettings(_Cluster):
+    """A Kafka cluster whose topics and access lists are to be as the topology says: the federation's, some institutions' own, or both at once."""
+
+    operator: Name = Role.OPERATOR.value
+    """Whose certificate `tls` names; the brokers' configuration has it among its super.users."""
+    federation: Name | None = None
+    """The federation whose topics lie here."""
+    members: Annotated[tuple[Name, ...], AfterValidator(_all_different)] = ()
+    """The federation's institutions; who is not among them loses every right."""
+    institutions: Annotated[tuple[Name, ...], AfterValidator(_all_different)] = ()
+    """The institutions whose own topics lie here."""
+    replication: Annotated[int, Field(ge=1, le=9)] = 3
+    """Copies of each record of new topics; from three on, two must hold a record before it is acknowledged."""
+
+    @model_validator(mode="after")
+    def _whose_topics(self) -> Self:
+        if self.federation is None and not self.institutions:
+            raise ValueError("name a federation, or institutions whose own topics lie here")
+        if self.federation is None and self.members:
+            raise ValueError("members belong to a federation: name it")
+        return self
+
+
 class AuditSettings(_Section):
     """The audit writer."""
 
@@ -240,11 +309,17 @@ class WebSettings(_Section):
     """The institution whose portal this is."""
     bootstrap: Bootstrap | None = None
     """That institution's own Kafka cluster."""
+    tls: TlsSettings | None = None
+    """Certificates and key for that cluster; without them it must be on this machine."""
 
     @model_validator(mode="after")
     def _whose(self) -> Self:
         if (self.institution is None) != (self.bootstrap is None):
             raise ValueError("institution and bootstrap belong together: a portal has both, the console neither")
+        if self.bootstrap is None and self.tls is not None:
+            raise ValueError("tls is for bootstrap, which is absent")
+        if self.bootstrap is not None:
+            _require_tls(self.bootstrap, self.tls)
         return self
 
 
@@ -308,7 +383,19 @@ class WebProcess(_Process):
     web: WebSettings
 
 
-PROCESSES: Final = (InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess)
+class FeedProcess(_Process):
+    """Everything is told to who plays events into institutions' topics."""
+
+    feed: FeedSettings
+
+
+class TopicsProcess(_Process):
+    """Everything is told to who makes topics and access lists."""
+
+    cluster: ClusterSettings
+
+
+PROCESSES: Final = (InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess, FeedProcess, TopicsProcess)
 _SECTIONS: Final = frozenset(name for process in PROCESSES for name in process.model_fields)
 P = TypeVar("P", bound=_Process)
 

@@ -30,6 +30,8 @@ class Role(StrEnum):
     AUDIT = "audit"
     CONSOLE = "console"
     AUTHORITY = "authority"  # The federation CA.
+    OPERATOR = "operator"  # Makes topics and access lists, as the brokers' configuration lets it.
+    BROKER = "broker"  # A Kafka broker, towards the others.
 
 
 class Cluster(StrEnum):
@@ -83,7 +85,7 @@ TRANSACTIONS: Final = _own("events.transactions.v1", m.CardTransaction, "custome
 APPLICATIONS: Final = _own("events.applications.v1", m.CreditApplication, "customer", {_R.SOURCE}, {_R.INSTITUTION})
 INTERACTIONS: Final = _own("events.interactions.v1", m.ProductInteraction, "customer", {_R.SOURCE}, {_R.INSTITUTION})
 OUTCOMES: Final = _own("events.outcomes.v1", m.OutcomeObserved, "subject", {_R.SOURCE}, {_R.INSTITUTION})
-FEEDBACK: Final = _own("feedback.v1", m.FeedbackGiven, "customer", {_R.PORTAL}, {_R.INSTITUTION})
+FEEDBACK: Final = _own("feedback.v1", m.FeedbackGiven, "customer", {_R.PORTAL}, {_R.INSTITUTION, _R.PORTAL})
 DEAD_LETTERS: Final = _own(
     "dead_letters.v1", m.DeadLetter, "source_topic", {_R.INSTITUTION}, {_R.PORTAL}, keep=90 * 24, size=RECORD_BYTES_MAX
 )

@@ -17,10 +17,13 @@ from aiohttp import web as http
 from federation import messages as m
 from federation.heads.products import Catalogue
 from streams import telemetry, topology
+from streams.access import Principal, alone
 from streams.codec import encode
 from streams.kafka import KafkaLog
 from streams.ports import Clock, Log, Outgoing
 from streams.settings import WebProcess, WebSettings
+from streams.tls import open_tls
+from streams.topology import Role
 from web.app import make_app, templates
 from web.feed import Feed, Parties, federation_fold, own_fold, positions_of
 from web.readmodels.customers import Customers
@@ -79,13 +82,15 @@ def _institution(name: str, log: Log, clock: Clock) -> Institution:
 
 
 async def run(settings: WebProcess, parties: Parties) -> None:
-    """Serve until cancelled; OSError if the address is taken."""
+    """Serve until cancelled; OSError if the address is taken, SettingsError for certificates that cannot be used."""
     telemetry.configure_logging(settings.ops.log_level)
     web = settings.web
-    log = KafkaLog(settings.federation.bootstrap, client_id="riverbank-web")
+    ourselves = alone(Role.CONSOLE) if web.institution is None else Principal(web.institution, Role.PORTAL)
+    log = KafkaLog(settings.federation.bootstrap, client_id=ourselves.name, tls=open_tls(settings.federation.tls, ourselves))
     own = None
     if web.institution is not None and web.bootstrap is not None:
-        own = web.institution, KafkaLog(web.bootstrap, client_id="riverbank-web", deliver_ms=_FEEDBACK_DELIVER_MS)
+        tls = open_tls(web.tls, ourselves)
+        own = web.institution, KafkaLog(web.bootstrap, client_id=ourselves.name, tls=tls, deliver_ms=_FEEDBACK_DELIVER_MS)
     made = make_window(settings.federation.name, parties, log, own, SystemClock())
     try:
         async with (

@@ -153,7 +153,7 @@ async def run_demo(demo: Demo) -> int:
         console.print(f"Starting Kafka, the aggregator, {len(institutions)} institutions, the audit and the portals; logs in {directory}")
         async with Stack(directory, institutions, demo.round_ms) as stack:
             progress_file = directory / "feed" / "progress.json"
-            watch = Watch(stack.kafka.bootstrap, FEDERATION, stack.federation.ca_verify_key, institutions)
+            watch = Watch(stack.kafka.bootstrap, stack.operator, FEDERATION, stack.federation.ca_verify_key, institutions)
             lookups = Lookups(lambda: _portals(stack), watch.customers)
             run = _Run(demo, stack, watch, lookups, progress_file, started_s)
             result = await _follow(run, console, stopped)

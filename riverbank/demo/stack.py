@@ -17,21 +17,23 @@ from typing import Any, Final, Self
 import psutil
 
 from federation.messages import HeadName
-from riverbank.embedded.kafka import EmbeddedKafka
+from riverbank.embedded.kafka import BrokerTls, EmbeddedKafka
 from riverbank.processes import Supervisor
-from riverbank.provisioning.federations import (
-    AGGREGATOR,
-    Federation,
-    create_federation,
-    create_topics,
-    publish_certificates,
-    write_settings,
-)
+from riverbank.provisioning.federations import AGGREGATOR, Federation, create_federation, publish_certificates, write_settings
+from riverbank.provisioning.transport import create_transport
+from riverbank.topics import bring_about
+from streams.access import Principal, alone
 from streams.kafka import KafkaLog
+from streams.settings import ClusterSettings, TlsSettings
+from streams.tls import Tls, open_tls
+from streams.topology import Role
 
 FEDERATION: Final = "riverbank-demo"
 CONSOLE: Final = "console"
 AUDIT: Final = "audit"
+_BROKER: Final = Principal("kafka", Role.BROKER)
+_OPERATOR: Final = alone(Role.OPERATOR)
+_LOOPBACK: Final = "127.0.0.1"
 _PARTIES_LAYER: Final = 1
 _SERVING_LAYER: Final = 2
 _FEED_LAYER: Final = 3
@@ -45,13 +47,16 @@ class Stack:
     institutions: Sequence[str]
     round_ms: int
     heads: Mapping[HeadName, Mapping[str, Any]] = field(default_factory=dict)
+    transport: Mapping[Principal, TlsSettings] = field(init=False)
     kafka: EmbeddedKafka = field(init=False)
     supervisor: Supervisor = field(default_factory=Supervisor)
     federation: Federation = field(init=False)
     _exit: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
-        self.kafka = EmbeddedKafka(self.directory / "kafka")
+        self.transport = create_transport(self._folders(), federation=FEDERATION, hosts=[_LOOPBACK])
+        kafka = self.transport[_BROKER]
+        self.kafka = EmbeddedKafka(self.directory / "kafka", tls=BrokerTls(kafka, FEDERATION, (_OPERATOR,)))
 
     async def __aenter__(self) -> Self:
         await self._exit.__aenter__()
@@ -67,10 +72,32 @@ class Stack:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._exit.aclose()
 
+    def _folders(self) -> dict[Principal, Path]:
+        """Where each process's TLS files lie: beside its settings."""
+        folders = {
+            _BROKER: "kafka",
+            _OPERATOR: "operator",
+            alone(Role.AGGREGATOR): AGGREGATOR,
+            alone(Role.AUDIT): AUDIT,
+            alone(Role.CONSOLE): CONSOLE,
+        }
+        for name in self.institutions:
+            folders |= {
+                Principal(name, Role.INSTITUTION): name,
+                Principal(name, Role.PORTAL): f"portal-{name}",
+                Principal(name, Role.SOURCE): f"source-{name}",
+            }
+        return {principal: self.directory / folder for principal, folder in folders.items()}
+
+    @property
+    def operator(self) -> Tls:
+        """As whom the demo itself speaks: it makes topics and access lists, writes certificates, and looks at everything."""
+        return open_tls(self.transport[_OPERATOR], _OPERATOR)
+
     async def _start(self) -> None:
         self.federation = create_federation(self.directory, name=FEDERATION, institutions=self.institutions, entropy=os.urandom)
-        await create_topics(self.kafka.bootstrap, self.institutions)
-        log = KafkaLog(self.kafka.bootstrap)
+        await bring_about(self._cluster_settings(), show=lambda _: None)
+        log = KafkaLog(self.kafka.bootstrap, tls=self.operator)
         try:
             await publish_certificates(log, self.federation)
         finally:
@@ -78,6 +105,13 @@ class Stack:
         for institution in self.institutions:
             self._start_institution(institution)
         self._start_aggregator()
+
+    def _cluster_settings(self) -> ClusterSettings:
+        """Of the one broker that is the federation's and everybody's own."""
+        members = tuple(self.institutions)
+        return ClusterSettings(
+            bootstrap=self.kafka.bootstrap, tls=self.transport[_OPERATOR], federation=FEDERATION, members=members, institutions=members, replication=1
+        )  # fmt: skip
 
     def start_serving(self) -> None:
         """Start the audit, the console and the portals: after the parties, whose start they would slow down."""
@@ -87,8 +121,9 @@ class Stack:
             self._start_web(f"portal-{institution}", institution=institution)
 
     def _start_institution(self, name: str) -> None:
-        own = {"bootstrap": self.kafka.bootstrap, "state_dir": str(self.directory / name / "state")}
-        self._run(name, ["institution", "run"], self.federation.settings(name, self.kafka.bootstrap) | {"institution": own}, _PARTIES_LAYER)
+        ourselves = Principal(name, Role.INSTITUTION)
+        own = self._cluster(ourselves) | {"state_dir": str(self.directory / name / "state")}
+        self._run(name, ["institution", "run"], self._party(ourselves) | {"institution": own}, _PARTIES_LAYER)
 
     def _start_aggregator(self) -> None:
         own = {
@@ -100,35 +135,40 @@ class Stack:
         }
         if self.heads:
             own["heads"] = {head.value: dict(settings) for head, settings in self.heads.items()}
-        self._run(
-            AGGREGATOR,
-            ["aggregator", "run"],
-            self.federation.settings(AGGREGATOR, self.kafka.bootstrap) | {"aggregator": own},
-            _PARTIES_LAYER,
-        )
+        self._run(AGGREGATOR, ["aggregator", "run"], self._party(alone(Role.AGGREGATOR)) | {"aggregator": own}, _PARTIES_LAYER)
 
     def _start_audit(self) -> None:
         (self.directory / AUDIT).mkdir(exist_ok=True)
-        federation = self.federation.settings(AGGREGATOR, self.kafka.bootstrap)["federation"]
         own = {"dsn": self.audit_dsn, "ledger_dir": str(self.directory / AUDIT / "ledger")}
-        self._run(AUDIT, ["audit", "run"], {"federation": federation, "audit": own}, _SERVING_LAYER)
+        self._run(AUDIT, ["audit", "run"], self._federation(alone(Role.AUDIT)) | {"audit": own}, _SERVING_LAYER)
 
     def _start_web(self, name: str, *, institution: str | None) -> None:
+        ourselves = alone(Role.CONSOLE) if institution is None else Principal(institution, Role.PORTAL)
         own: dict[str, Any] = {"state_dir": str(self.directory / name / "state"), "port_file": str(self.port_file(name))}
         if institution is not None:
-            own |= {"institution": institution, "bootstrap": self.kafka.bootstrap}
-        federation = self.federation.settings(AGGREGATOR, self.kafka.bootstrap)["federation"]
-        self._run(name, ["web", "run"], {"federation": federation, "web": own}, _SERVING_LAYER)
+            own |= {"institution": institution} | self._cluster(ourselves)
+        self._run(name, ["web", "run"], self._federation(ourselves) | {"web": own}, _SERVING_LAYER)
 
     def start_feed(self, arguments: Sequence[str]) -> None:
         """Start the process that plays events into the institutions' topics."""
-        argv = [sys.executable, "-m", "riverbank", "feed", "--bootstrap", self.kafka.bootstrap, *arguments]
-        self.supervisor.start("feed", argv, log=self.log("feed"), layer=_FEED_LAYER, env=_environment(), may_end=True)
+        sources = {name: self._cluster(Principal(name, Role.SOURCE)) for name in self.institutions}
+        self._run("feed", ["feed", *arguments], {"feed": {"sources": sources}}, _FEED_LAYER, may_end=True)
 
-    def _run(self, name: str, command: Sequence[str], settings: Mapping[str, Any], layer: int) -> None:
+    def _cluster(self, principal: Principal) -> dict[str, Any]:
+        """How a process reaches its Kafka cluster: here there is one for all."""
+        files = self.transport[principal].model_dump(mode="json", exclude_none=True)
+        return {"bootstrap": self.kafka.bootstrap, "tls": files}
+
+    def _federation(self, principal: Principal) -> dict[str, Any]:
+        return {"federation": self.federation.settings(AGGREGATOR, self.kafka.bootstrap)["federation"] | self._cluster(principal)}
+
+    def _party(self, principal: Principal) -> dict[str, Any]:
+        return self.federation.settings(principal.party, self.kafka.bootstrap) | self._federation(principal)
+
+    def _run(self, name: str, command: Sequence[str], settings: Mapping[str, Any], layer: int, *, may_end: bool = False) -> None:
         config = write_settings(self.directory / name / "settings.toml", settings)
         argv = [sys.executable, "-m", "riverbank", *command, "--config", str(config)]
-        self.supervisor.start(name, argv, log=self.log(name), layer=layer, env=_environment())
+        self.supervisor.start(name, argv, log=self.log(name), layer=layer, env=_environment(), may_end=may_end)
 
     @property
     def audit_dsn(self) -> str:

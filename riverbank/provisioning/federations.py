@@ -18,7 +18,7 @@ from federation.secagg.keys import Secret, drawn, signing_public
 from riverbank.provisioning.bundles import write_secret
 from streams import topology
 from streams.codec import encode
-from streams.kafka import provision_topics
+from streams.kafka_admin import provision_topics
 from streams.ports import Entropy, Log, Outgoing
 
 AGGREGATOR: Final = "aggregator"

@@ -17,7 +17,8 @@ import pytest
 import pytest_asyncio
 
 from riverbank.embedded.kafka import EmbeddedKafka
-from streams.kafka import KafkaLog, provision_topics
+from streams.kafka import KafkaLog
+from streams.kafka_admin import provision_topics
 from streams.ports import Outgoing
 from streams.topology import ROUNDS
 

@@ -18,7 +18,8 @@ import numpy as np
 from federation import messages as m
 from federation.merge import next_model
 from federation.secagg.quantize import decode_sum
-from streams.kafka import KafkaLog, provision_topics
+from streams.kafka import KafkaLog
+from streams.kafka_admin import provision_topics
 from streams.model_chunks import ModelJoiner
 from streams.ports import Position
 from streams.signed import open_record

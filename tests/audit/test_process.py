@@ -18,7 +18,8 @@ from audit.ledger import segments_of
 from audit.queries import ask
 from audit.warehouse import WarehouseError
 from riverbank.embedded.kafka import EmbeddedKafka
-from streams.kafka import KafkaLog, provision_topics
+from streams.kafka import KafkaLog
+from streams.kafka_admin import provision_topics
 from streams.topology import AUDIT, PARTIES
 from tests.audit.town import Town, entry
 

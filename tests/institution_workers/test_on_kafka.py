@@ -18,7 +18,8 @@ from federation.secagg.keys import Secret, signing_public
 from institution_workers.arrivals import Arrivals
 from institution_workers.storage import DATABASE, Store
 from institution_workers.study import Terms
-from streams.kafka import KafkaLog, provision_topics
+from streams.kafka import KafkaLog
+from streams.kafka_admin import provision_topics
 from streams.ports import Outgoing, Position
 from streams.topology import DEAD_LETTERS, EVENT_TOPICS, FEDERATION_TOPICS, OWN_TOPICS
 

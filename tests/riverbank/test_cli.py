@@ -83,7 +83,9 @@ def test_a_directory_in_use_is_not_overwritten(tmp_path: Path):
 
 def test_a_pace_that_is_none_is_named(tmp_path: Path):
     """With the forms that are understood."""
-    sentence = one_sentence(said("feed", "--bootstrap", "127.0.0.1:9", "--progress", str(tmp_path / "p"), "--pace", "fraud=quick"))
+    sentence = one_sentence(
+        said("feed", "--config", str(tmp_path / "none.toml"), "--progress", str(tmp_path / "p"), "--pace", "fraud=quick")
+    )
 
     assert "1500/s" in sentence
 

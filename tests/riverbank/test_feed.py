@@ -36,10 +36,12 @@ from streams.codec import decode
 from streams.kafka import KafkaLog
 from streams.memory import MemoryLog
 from streams.ports import LogUnavailable, Outgoing, Position
+from streams.settings import SourceSettings
 from streams.topology import INTERACTIONS, OUTCOMES, OWN_TOPICS, TRANSACTIONS, partitions_of
 
 BANKS = ("north-bank", "south-bank")
 FAST = Pace(records_per_s=1e6)
+NOWHERE = dict.fromkeys(BANKS, SourceSettings(bootstrap="127.0.0.1:1"))
 
 
 def _payments(count: int, gap_ms: int = 1000) -> Iterator[Arrival]:
@@ -153,7 +155,7 @@ async def test_everything_arrives_in_order_where_the_topology_says() -> None:
     log = _Log()
     labelled = ((arrival, outcome_of(arrival.message, positive=True, known_at_ms=arrival.at_ms + 1)) for arrival in _payments(10))  # type: ignore[arg-type]
     stream = Stream(lambda _: with_outcomes(labelled), FAST, HeadProgress())
-    await play({HeadName.FRAUD: stream}, log, _nothing)
+    await play({HeadName.FRAUD: stream}, dict.fromkeys(BANKS, log), _nothing)
     payments, outcomes = log.records(TRANSACTIONS.full_name("south-bank")), log.records(OUTCOMES.full_name("south-bank"))
 
     assert [record.key for record in payments] == [customer_id(1, number).encode() for number in (1, 3, 5, 7, 9)]
@@ -170,7 +172,7 @@ async def test_a_feed_killed_at_any_batch_leaves_no_gap_and_repeats_only_that_ba
         stream = _stream(count, FAST, progress.heads[HeadName.FRAUD])
         log.batches, log.killed_after = [], killed_after
         try:
-            await play({HeadName.FRAUD: stream}, log, lambda: write_progress(file, progress))  # noqa: B023 Played to its end in here.
+            await play({HeadName.FRAUD: stream}, dict.fromkeys(BANKS, log), lambda: write_progress(file, progress))  # noqa: B023 Played to its end in here.
         except KeyboardInterrupt:
             assert killed_after is not None
     ids = log.ids()
@@ -185,7 +187,7 @@ async def test_while_the_log_is_away_nothing_is_lost_or_reordered(monkeypatch: p
     monkeypatch.setattr("riverbank.feed._RETRY_S", 0.01)
     log = _Log()
     log.away = 3
-    await play({HeadName.FRAUD: _stream(50, FAST)}, log, _nothing)
+    await play({HeadName.FRAUD: _stream(50, FAST)}, dict.fromkeys(BANKS, log), _nothing)
 
     assert log.batches[:4] == [log.batches[0]] * 4
     assert log.ids() == Counter(f"tx-{number}" for number in range(50))
@@ -196,7 +198,7 @@ async def test_a_log_that_does_not_answer_is_never_more_than_a_batch_behind() ->
     """Backpressure: nothing is taken from the stream while a batch waits for its acknowledgement."""
     log, stream = _Log(), _stream(10 * BATCH_MAX, FAST)
     log.open.clear()
-    task = asyncio.create_task(play({HeadName.FRAUD: stream}, log, _nothing))
+    task = asyncio.create_task(play({HeadName.FRAUD: stream}, dict.fromkeys(BANKS, log), _nothing))
     await asyncio.sleep(0.1)
     taken_s = stream._given
     log.open.set()
@@ -232,16 +234,16 @@ def test_a_file_that_is_no_progress_is_refused(tmp_path: Path, text: str) -> Non
 async def test_a_feed_does_not_go_on_with_another_ones_progress(tmp_path: Path) -> None:
     """Another seed, or other heads: skipping as many records would leave others out."""
     file = tmp_path / "p.json"
-    write_progress(file, Progress(origin=repr(World(seed=1)), heads={HeadName.FRAUD: HeadProgress()}))
+    write_progress(file, Progress(origin=f"{World(seed=1)!r} for north-bank, south-bank", heads={HeadName.FRAUD: HeadProgress()}))
     for origin, paces in ((World(seed=2), {HeadName.FRAUD: FAST}), (World(seed=1), {HeadName.CREDIT: FAST})):
         with pytest.raises(OwnFault, match="another feed"):
-            await run(FeedSettings(bootstrap="127.0.0.1:1", progress_file=file, origin=origin, paces=paces))
+            await run(FeedSettings(sources=NOWHERE, progress_file=file, origin=origin, paces=paces))
 
 
 async def test_generated_events_cannot_last_a_duration(tmp_path: Path) -> None:
     """They have no end to be spread to."""
     settings = FeedSettings(
-        bootstrap="127.0.0.1:1", progress_file=tmp_path / "p.json", origin=World(seed=1), paces={HeadName.FRAUD: Pace(duration_s=60)}
+        sources=NOWHERE, progress_file=tmp_path / "p.json", origin=World(seed=1), paces={HeadName.FRAUD: Pace(duration_s=60)}
     )
     with pytest.raises(OwnFault, match="no end"):
         await run(settings)
@@ -275,7 +277,7 @@ async def test_a_data_set_is_fed_to_kafka_to_its_end(broker: EmbeddedKafka, tmp_
     (folder / "interactions.csv").write_text(f"USER_ID,ITEM_ID,TIMESTAMP\n{rows}9,ind_odd_ult1,5\n")
     await create_topics(broker.bootstrap, INSTITUTIONS)
     settings = FeedSettings(
-        bootstrap=broker.bootstrap,
+        sources=dict.fromkeys(INSTITUTIONS, SourceSettings(bootstrap=broker.bootstrap)),
         progress_file=tmp_path / "p.json",
         origin=Selection(folder=tmp_path, credit="taiwan"),  # type: ignore[arg-type]
         paces={HeadName.PRODUCTS: Pace(duration_s=0.3)},

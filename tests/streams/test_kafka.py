@@ -14,7 +14,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from riverbank.embedded.kafka import EmbeddedKafka, free_port
-from streams.kafka import KafkaLog, provision_topics
+from streams.kafka import KafkaLog
+from streams.kafka_admin import provision_topics
 from streams.ports import LogRefused, LogUnavailable, Outgoing, Position
 from streams.topology import OWN_TOPICS, PARTIES, ROUNDS, TRANSACTIONS
 from tests.streams.log_contract import LogContract, World, read, values

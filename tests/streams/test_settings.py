@@ -14,17 +14,19 @@ from streams.settings import (
     USUAL_HEADS,
     AggregatorProcess,
     AuditProcess,
+    FeedProcess,
     HeadSettings,
     InstitutionProcess,
     SettingsError,
+    TopicsProcess,
     WebProcess,
     load_settings,
     read_private_file,
 )
 
-FEDERATION = f'[federation]\nname = "north"\nbootstrap = "one:9092,two:9092"\nca_verify_key = "{"a1" * 32}"\n'
+FEDERATION = f'[federation]\nname = "north"\nbootstrap = "127.0.0.1:9092,localhost:9093"\nca_verify_key = "{"a1" * 32}"\n'
 PARTY = '[party]\nname = "bank-a"\nkey_file = "/keys/bank-a"\n'
-INSTITUTION = '[institution]\nbootstrap = "own:9092"\nstate_dir = "/state"\n'
+INSTITUTION = '[institution]\nbootstrap = "127.0.0.1:9094"\nstate_dir = "/state"\n'
 AGGREGATOR = '[aggregator]\nstate_dir = "/state"\nmembers = ["bank-a", "bank-b", "bank-c", "bank-d"]\n'
 AUDIT = '[audit]\ndsn = "chdb:///audit"\nledger_dir = "/ledger"\n'
 WEB = '[web]\nstate_dir = "/state"\n'
@@ -125,7 +127,7 @@ def test_unknown_sections_and_variables_are_refused(problems, monkeypatch: pytes
     found = problems(AuditProcess, FEDERATION, AUDIT, WEB)
 
     assert found[0] == (
-        "RIVERBANK_AUDTI__FLUSH_MS: there is no section audti, only aggregator, audit, federation, institution, ops, party, web"
+        "RIVERBANK_AUDTI__FLUSH_MS: there is no section audti, only aggregator, audit, cluster, federation, feed, institution, ops, party, web"
     )
     assert found[1] == "audit.flush: unknown; known here are batch_records, dsn, flush_ms, ledger_dir, password_file"
     assert found[2] == "web: unknown; known here are audit, federation, ops"
@@ -228,6 +230,41 @@ def test_a_file_that_is_not_there_or_not_toml(tmp_path: Path, problems):
     with pytest.raises(SettingsError, match="No such file"):
         load_settings(tmp_path / "absent.toml", AuditProcess)
     assert len(problems(AuditProcess, "[federation\n")) == 1
+
+
+@pytest.mark.parametrize(
+    "bootstrap", ["kafka.example:9092", "127.0.0.1:9092,10.0.0.7:9092", "localhost.example:9092", "127.0.0.1.example:1"]
+)
+def test_plain_text_never_leaves_this_machine(problems, bootstrap: str):
+    """Towards another machine, every cluster needs certificates: the federation's, an institution's own, a portal's, a source's, an operator's."""
+    sentence = f"tls is missing: {bootstrap} is another machine, and plain text is spoken with this one only"
+    federation = FEDERATION.replace("127.0.0.1:9092,localhost:9093", bootstrap)
+    portal = f'[web]\nstate_dir = "/state"\ninstitution = "bank-a"\nbootstrap = "{bootstrap}"\n'
+
+    assert problems(AuditProcess, federation, AUDIT) == [f"federation: {sentence}"]
+    assert problems(InstitutionProcess, FEDERATION, PARTY, INSTITUTION.replace("127.0.0.1:9094", bootstrap)) == [f"institution: {sentence}"]
+    assert problems(WebProcess, FEDERATION, portal) == [f"web: {sentence}"]
+    assert problems(FeedProcess, f'[feed.sources.bank-a]\nbootstrap = "{bootstrap}"\n') == [f"feed.sources.bank-a: {sentence}"]
+    assert problems(TopicsProcess, f'[cluster]\nbootstrap = "{bootstrap}"\nfederation = "north"\n') == [f"cluster: {sentence}"]
+
+
+def test_certificates_come_with_authority_and_key(load, problems):
+    """All three files or none; the key's password may be absent."""
+    tls = '[federation.tls]\nca_file = "/tls/ca.crt"\ncert_file = "/tls/kafka.crt"\n'
+    elsewhere = FEDERATION.replace("127.0.0.1:9092,localhost:9093", "kafka.example:9092")
+
+    assert problems(AuditProcess, elsewhere, tls, AUDIT) == ["federation.tls.key_file: missing"]
+    assert load(AuditProcess, elsewhere, tls, 'key_file = "/tls/kafka.key"\n', AUDIT).federation.tls.password_file is None
+
+
+def test_a_cluster_is_somebodys(problems):
+    """A federation with its members, or institutions; not nobody's, and no members of nothing."""
+    cluster = '[cluster]\nbootstrap = "127.0.0.1:9092"\n'
+
+    assert problems(TopicsProcess, cluster) == ["cluster: name a federation, or institutions whose own topics lie here"]
+    assert problems(TopicsProcess, cluster, 'institutions = ["bank-a"]\nmembers = ["bank-a"]\n') == [
+        "cluster: members belong to a federation: name it"
+    ]
 
 
 def test_every_setting_says_what_it_is():

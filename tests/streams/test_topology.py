@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from federation.messages import HeadName
+from streams.access import render_access
 from streams.topology import (
     BATCH_BYTES_MAX,
     CHUNK_PARTITIONS,
@@ -31,7 +32,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "topology.md"
 
 def test_the_page_is_fresh():
     """docs/topology.md says what the rows say."""
-    assert PAGE.read_text() == render_topology()
+    assert PAGE.read_text() == render_topology() + render_access()
 
 
 def test_a_message_travels_on_one_topic():
