@@ -6,6 +6,7 @@ Never shows a traceback for what an operator can mend: one sentence on stderr an
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Coroutine
@@ -351,6 +352,20 @@ def supply_chain_advisories(
         typer.echo(f"NOT LOOKED UP: {len(findings.not_asked)} packages, no advisory service answered for them", err=True)
     typer.echo(f"{findings.asked} packages looked up, {len(findings.known)} with published vulnerabilities")
     raise typer.Exit(1 if findings.known or (required and findings.not_asked) else 0)
+
+
+@app.command()
+def doctor(config: Config, as_json: Json = False) -> None:
+    """Look over everything the process of a settings file needs, and say how to mend what is wrong; exit 1 if something is."""
+    from riverbank.doctor.examination import examine
+    from riverbank.doctor.findings import Level
+
+    async def examined() -> list[dict[str, Any]]:
+        return [dataclasses.asdict(finding) async for finding in examine(config)]
+
+    found = asyncio.run(examined())
+    _show(found, as_json)
+    raise typer.Exit(1 if any(finding["level"] == Level.WRONG for finding in found) else 0)
 
 
 @app.command()
