@@ -458,5 +458,6 @@ def evaluate(
 
     from riverbank.evaluation.tables import print_result
 
+    console = Console() if sys.stdout.isatty() else Console(width=160)
     for result in results:
-        print_result(result, Console())
+        print_result(result, console)
