@@ -131,7 +131,8 @@ def broker_run(
     operator: Annotated[str, typer.Option(help="Who is above the access lists (CN in the subject, with OU=operator).")] = "operator",
 ) -> None:
     """Run one Kafka broker on this machine, until stopped."""
-    from riverbank.embedded.kafka import BrokerTls, EmbeddedKafka
+    from riverbank.embedded.configuration import BrokerTls
+    from riverbank.embedded.kafka import EmbeddedKafka
     from riverbank.provisioning.transport import tls_files
     from streams.access import Principal
     from streams.topology import Role
