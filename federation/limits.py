@@ -13,7 +13,7 @@ COHORT_MIN: Final = 3  # Below three, a member learns its only peer's update fro
 COHORT_MAX: Final = 256
 ROUNDS_PER_EPOCH_MAX: Final = 64
 DIMENSION_MAX: Final = 1 << 20
-CHUNK_LENGTH_MAX: Final = 1 << 17  # uint32 values: 512 KiB, below Kafka's 1 MiB default.
+CHUNK_LENGTH_MAX: Final = 1 << 16  # uint32 values: 256 KiB, well below Kafka's 1 MiB default.
 RECORD_BYTES_MAX: Final = 1_000_000  # Kafka's default message.max.bytes is 1,048,588.
 EVENT_BYTES_MAX: Final = 64 * 1024
 NAME_LENGTH_MAX: Final = 64
@@ -24,6 +24,8 @@ VERTICAL_PART_BYTES_MAX: Final = 512 * 1024  # A message is cut into records of 
 VERTICAL_PARTS_MAX: Final = 96
 require(VERTICAL_PART_BYTES_MAX + 4096 < RECORD_BYTES_MAX, "a part of a vertical message does not fit a record")
 require(3 * LIST_MAX * 32 < VERTICAL_PARTS_MAX * VERTICAL_PART_BYTES_MAX, "the answer to the longest list does not fit its parts")
+
+PERIOD_DAYS_MAX: Final = 36_525  # A century: for ever.
 
 RING_BITS: Final = 32
 # A clipped, weighted, rounded coordinate of one institution.

@@ -242,6 +242,12 @@ class RoundParameters:
     """Quanta that one customer adds to the last coordinate."""
     noise_sigma: float
     """Standard deviation of the noise guaranteed in the sum, in quanta."""
+    participations_max: int
+    """A customer takes part in at most so many rounds under this noise within period_days; other noise counts by 1/multiplier^2."""
+    period_days: int
+    """For how long a contribution counts against a customer's participations."""
+    delta: float
+    """The delta at which epsilon is stated."""
     chunk_length: int
     """Coordinates per chunk of the masked vector."""
 
@@ -408,8 +414,8 @@ class EpochShares:
     """Who says it; must be the envelope's sender."""
     roster_digest: bytes
     """Of the EpochRoster payload it saw."""
-    boxes: bytes
-    """Per roster member in roster order 32 bytes for each round and 40 more: its shares of every round key, boxed under the channel key with it; zeros for ourselves."""
+    boxes: tuple[bytes, ...]
+    """One per member in roster order, its own empty: the shares of every round key for that member."""
     share_tags: bytes
     """Commitments to every share dealt: 16 bytes per member in roster order and round, the member's rounds together; a revealed share that differs names the revealer, shares that fit but rebuild another key name the dealer (federation/rounds/commitments.py)."""
 
@@ -629,7 +635,7 @@ class MaskedChunk:
     chunks: int
     """How many there are."""
     body: bytes
-    """uint32 little-endian values, sealed to the aggregator (federation/secagg/sealing.py)."""
+    """NaCl SealedBox to the aggregator of uint32 little-endian values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -654,8 +660,8 @@ class MaskedUpdate:
     """Of each MaskedChunk's body, in order."""
     secret_commitment: bytes
     """Commitment to the secret behind the self mask; names the dealer of shares that rebuild another one."""
-    seed_boxes: bytes
-    """72 bytes per roster member in roster order: its share of the self-mask seed, boxed under the channel key with it; zeros for ourselves and for members not ready."""
+    seed_boxes: tuple[bytes, ...]
+    """One per roster member in roster order: its share of the self-mask seed, sealed to its channel key; own and absent ones empty."""
     share_tags: bytes
     """Commitments to the shares: 16 bytes per roster member in roster order."""
 
@@ -714,6 +720,8 @@ class ModelPublished:
     """Of the opened sum, uint32 little-endian."""
     noise_sigma: float
     """Standard deviation of the noise in the sum, in quanta, at least."""
+    epsilon: float | None
+    """What participations_max rounds like this cost a customer at most, at the parameters' delta; null without noise."""
     published_at_ms: int
     """When."""
 
@@ -802,6 +810,8 @@ class RoundSaved:
     """Of the payload that named them; empty before."""
     acks: tuple[RecordSeen, ...]
     """Acks."""
+    reveals: tuple[RecordSeen, ...]
+    """Shares revealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -821,13 +831,13 @@ class SecretsSaved:
     epoch: int
     """Which epoch."""
     channel: bytes = field(repr=False)
-    """X25519 scalar that the channel keys are made of; empty once they are."""
+    """X25519 scalar of the channel that shares come through."""
     first_left: int
     """First round whose secrets are not erased."""
     round_secrets: bytes = field(repr=False)
     """32 bytes per round from first_left on."""
-    channel_keys: bytes = field(repr=False)
-    """32 bytes per roster member in roster order: the key of the boxes between it and us (zeros for ourselves); empty before our shares are dealt."""
+    dealt: bool
+    """Whether our own shares are dealt."""
     held: tuple[SharesHeld, ...]
     """Shares held, by dealer; our own of our own keys included."""
 
@@ -1032,7 +1042,7 @@ class SharesRevealed:
     survivors_digest: bytes
     """Of the SurvivorsNamed payload."""
     box: bytes
-    """Sealed to the aggregator: 32 bytes per ready member in order (federation/secagg/shares.py)."""
+    """SealedBox to the aggregator: 32 bytes per ready member in order (federation/secagg/shares.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1042,11 +1052,9 @@ class SignedRecord:
     sender: str
     """Party that signed."""
     payload: bytes
-    """One message, single-object encoded; of a MaskedChunk, ChunkSummed or ModelChunk the digest of its body stands in the body's place."""
+    """One message, single-object encoded."""
     signature: bytes
-    """Ed25519 over the domain, federation, topic and the payload's digest (streams/signed.py)."""
-    body: bytes
-    """The body whose digest stands in the payload, so that a large one is hashed once; empty for every other message."""
+    """Ed25519 over the domain, federation, topic and payload (federation/secagg/sealing.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ class Count(StrEnum):
     HELD = "held"  # Labels that came before their event.
     UNCONSENTED = "unconsented"  # Events and labels not learned from because the customer has not consented.
     FORGOTTEN = "forgotten"  # Decisions that gave way before their label came.
+    EXHAUSTED = "exhausted"  # Times that a customer was left out of a contribution because his budget is spent.
     UNSHARED = "unshared"  # Lessons that found no room in the window of the next contribution.
 
 

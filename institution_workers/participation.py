@@ -6,7 +6,7 @@ Never says what is not in the journal, and never puts anything into a round but 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +14,7 @@ import numpy as np
 import structlog
 
 from federation.errors import OwnFault, PeerFault
-from federation.ids import Lane
+from federation.ids import Lane, RoundId
 from federation.messages import (
     EpochKeys,
     EpochShares,
@@ -39,7 +39,6 @@ from federation.rounds.effects import (
     model_digest,
 )
 from federation.rounds.participant import ParticipantSettings, ParticipantState
-from federation.rounds.phases import AGGREGATOR_ALONE_READS
 from institution_workers.global_models import GlobalModels
 from institution_workers.parties import Parties
 from institution_workers.pupil import Basis, Pupil
@@ -60,13 +59,20 @@ _LOG = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What the rounds of a head may cost a customer (privacy.accountant.budget_of), in so many days."""
+
+    cost_max: float
+    period_days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """Who the institution is in the federation, and on what terms it contributes, whatever the aggregator proposes."""
 
     party: str
     verify_key: bytes
-    clip_norm_max: float
-    noise_min: float
+    budgets: Mapping[HeadName, Budget]
 
 
 @dataclass
@@ -138,7 +144,7 @@ class Participation:
             await asyncio.sleep(wait_ms / 1000)
             return 0
         records = await self._reader.poll(_BATCH, wait_ms)
-        opened = [await self._parties.open(record, ROUNDS, AGGREGATOR_ALONE_READS) for record in records]
+        opened = [await self._parties.open(record, ROUNDS) for record in records]
         await self._models.obtain(self._wanted(opened))
         if records or self._adoptable():
             self._turn(records, opened)
@@ -175,8 +181,8 @@ class Participation:
             terms=participant.Terms(
                 dimension=len(pupil.layout),
                 layout_digest=pupil.layout.digest,
-                clip_norm_max=self._member.clip_norm_max,
-                noise_min=self._member.noise_min,
+                cost_max=self._member.budgets[pupil.head].cost_max,
+                period_days=self._member.budgets[pupil.head].period_days,
             ),
         )
         saved = self._store.participant(str(settings.lane))
@@ -190,7 +196,7 @@ class Participation:
             ) from error
         return participant_record.from_record(settings, record)  # type: ignore[arg-type]  # The only type allowed above.
 
-    def _wanted(self, opened: Iterable[Opened | DecodeError | PeerFault | None]) -> list[tuple[HeadName, bytes]]:
+    def _wanted(self, opened: Iterable[Opened | DecodeError | PeerFault]) -> list[tuple[HeadName, bytes]]:
         """Per head the global model that its log, these records included, names last, unless its pupil rests on it."""
         named = {head: state.transcript.model_digest for head, state in self._lanes.items()}
         aggregator = self._aggregator.party if self._aggregator is not None else None
@@ -208,15 +214,14 @@ class Participation:
         )
 
     # --- the turn -------------------------------------------------------------------------------------------------
-    def _turn(self, records: Sequence[Record], opened: Sequence[Opened | DecodeError | PeerFault | None]) -> None:
+    def _turn(self, records: Sequence[Record], opened: Sequence[Opened | DecodeError | PeerFault]) -> None:
         turn = _Turn(self._clock.now_ms())
         before = dict(self._lanes)
         with self._store.turn():
             for head in self._lanes:
                 self._step(head, Tick(turn.now_ms), turn)
             for record, each in zip(records, opened, strict=True):
-                if each is not None:
-                    self._read(record, each, turn)
+                self._read(record, each, turn)
             for head, pupil in self._study.pupils.items():
                 self._adopt(head, pupil, turn)
                 wanted = participant.wanted(self._lanes[head]) if head in turn.served else None
@@ -241,7 +246,15 @@ class Participation:
                 detail = f"a {type(opened.message).__name__} in another head's log"
                 turn.faults.append(Report("wrong_partition", opened.sender, detail))
                 return
+            if isinstance(opened.message, MaskedUpdate) and opened.sender == self._member.party:
+                self._hear_ourselves(head, opened.message, turn)
             self._step(head, Received(opened.sender, opened.message, opened.digest), turn)
+
+    def _hear_ourselves(self, head: HeadName, said: MaskedUpdate, turn: _Turn) -> None:
+        """A contribution in our name that our ledger has not paid for: the state is new, or an old copy, or somebody has our key."""
+        if not self._study.ledger.heard(head, said.round, turn.now_ms):
+            detail = "our ledger does not know this contribution: until it is a period old, no customer contributes"
+            turn.faults.append(Report("ledger_gap", self._member.party, detail, RoundId(Lane(head, said.group), said.epoch, said.round)))
 
     def _step(self, head: HeadName, event: Received | Tick | ContributionReady, turn: _Turn) -> bool:
         """One event of a lane and its effects; whether there were any."""
@@ -274,15 +287,15 @@ class Participation:
             )
             return
         try:
-            made = self._study.contribution(head, wanted.parameters, honest_survivors=wanted.honest_survivors, entropy=self._entropy)
+            ready = self._study.contribution(head, wanted.parameters, honest_survivors=wanted.honest_survivors, entropy=self._entropy)
         except OwnFault as fault:
             turn.faults.append(Report("not_prepared", self._member.party, str(fault), wanted.round_id))
             return
-        if self._step(head, ContributionReady(wanted.round_id, made.values), turn):
-            self._study.said(head, made, epoch=wanted.round_id.epoch, round_=wanted.round_id.round)
+        if self._step(head, ContributionReady(wanted.round_id, ready.made.values), turn):
+            self._study.said(head, ready, epoch=wanted.round_id.epoch, round_=wanted.round_id.round)
             turn.pupils.add(head)
-            if made.customers.clamped:
-                detail = f"{made.customers.clamped} coordinates of the sum did not fit the ring and were cut: lower clip_quanta"
+            if ready.made.customers.clamped:
+                detail = f"{ready.made.customers.clamped} coordinates of the sum did not fit the ring and were cut: lower clip_quanta"
                 turn.faults.append(Report("clamped", self._member.party, detail, wanted.round_id))
             self._study.learner.counts[f"round.{head.value}"] = wanted.round_id.round
 

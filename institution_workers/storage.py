@@ -49,6 +49,13 @@ CREATE TABLE lessons (
   id INTEGER PRIMARY KEY AUTOINCREMENT, head TEXT NOT NULL, customer TEXT NOT NULL, active BLOB NOT NULL, positive INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX lessons_by_head ON lessons (head);
+CREATE TABLE spendings (
+  head TEXT NOT NULL, customer BLOB NOT NULL, day INTEGER NOT NULL, cost REAL NOT NULL, PRIMARY KEY (head, customer, day)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX spendings_by_day ON spendings (head, day);
+CREATE TABLE ledgers (
+  head TEXT PRIMARY KEY, round INTEGER NOT NULL, day INTEGER NOT NULL, unknown_day INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE behaviour (kind TEXT NOT NULL, key TEXT NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (kind, key)) STRICT, WITHOUT ROWID;
 CREATE TABLE profiles (
   customer TEXT PRIMARY KEY, held TEXT NOT NULL, dismissed TEXT NOT NULL, segment TEXT, consented INTEGER NOT NULL,

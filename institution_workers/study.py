@@ -14,6 +14,7 @@ from federation.heads.behaviour import Behaviour
 from federation.messages import CustomerProfile, HeadName, Message, RoundParameters, ServingModel
 from institution_workers.ingest import dead_letter
 from institution_workers.learner import Count, Encoders, Judged, Learner
+from institution_workers.ledger import Ledger, Price
 from institution_workers.preparation import Prepared, prepare
 from institution_workers.pupil import Pupil
 from institution_workers.recall import Recall
@@ -36,6 +37,16 @@ class Terms:
     future_ms: int = 300_000
     waiting_max: int = 200_000
     serve_ms: int = 2_000  # How old the portal's model may be when there is a newer one.
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A contribution ready to be masked, and who pays for it. All but its values stays here."""
+
+    made: Prepared
+    customers: tuple[str, ...]
+    exhausted: int  # Customers left out because they cannot pay.
+    price: Price
 
 
 class Study:
@@ -67,6 +78,7 @@ class Study:
         self._recall = Recall(store.database, waiting_max=terms.waiting_max)
         self._behaviour: Behaviour = load_behaviour(store)
         self.window: Final = Window(store.database)
+        self.ledger: Final = Ledger(store.database)
         topics = {topic.full_name(institution): topic for topic in EVENT_TOPICS}
         pupils = load_pupils(store, heads, encoders, learning_rates=terms.learning_rates)
         self.learner: Final = Learner(
@@ -117,17 +129,27 @@ class Study:
         self._measure(records, learned_before, counts_before)
 
     # --- rounds -------------------------------------------------------------------------------------------------
-    def contribution(self, head: HeadName, parameters: RoundParameters, *, honest_survivors: int, entropy: Entropy) -> Prepared:
-        """What the customers active since the last contribution teach, ready to be masked; OwnFault as `prepare` says."""
-        updates = self.learner.pupils[head].updates(lessons for _, lessons in self.window.lessons(head))
-        return prepare(updates, parameters, honest_survivors=honest_survivors, entropy=entropy)
+    def contribution(self, head: HeadName, parameters: RoundParameters, *, honest_survivors: int, entropy: Entropy) -> Contribution:
+        """What the customers active since the last contribution teach, if they can pay for it; OwnFault as `prepare` says.
 
-    def said(self, head: HeadName, made: Prepared, *, epoch: int, round_: int) -> None:
-        """Note that a contribution is about to be said, in this turn of the store: its lessons will not be said again."""
+        Called, as `said`, inside a turn of the store.
+        """
+        lessons, price = self.window.lessons(head), Price.of(parameters)
+        admitted = self.ledger.admitted(head, [customer for customer, _ in lessons], price, self._clock.now_ms())
+        paying = [each for each, can_pay in zip(lessons, admitted, strict=True) if can_pay]
+        updates = self.learner.pupils[head].updates(own for _, own in paying)
+        made = prepare(updates, parameters, honest_survivors=honest_survivors, entropy=entropy)
+        return Contribution(made, tuple(customer for customer, _ in paying), len(lessons) - len(paying), price)
+
+    def said(self, head: HeadName, contribution: Contribution, *, epoch: int, round_: int) -> None:
+        """Note that a contribution is about to be said: its customers have paid, and no lesson of before will be said again."""
         pupil = self.learner.pupils[head]
+        self.ledger.enter(head, round_, contribution.customers, contribution.price, self._clock.now_ms())
         self.window.clear(head)
+        if contribution.exhausted:
+            self.learner.count(Count.EXHAUSTED, head, contribution.exhausted)
         pupil.contribute(epoch, round_)
-        pupil.clipped += made.customers.clipped
+        pupil.clipped += contribution.made.customers.clipped
 
     def waiting(self, head: HeadName) -> int:
         """How many decisions of this head wait for their label."""

@@ -26,7 +26,10 @@ class Window:
         self._held: dict[str, int] = dict(database.execute("SELECT head, count(*) FROM lessons GROUP BY head"))
 
     def add(self, head: HeadName, customer: str, lesson: Lesson) -> bool:
-        """Keep a lesson for the next contribution; False if there is no room."""
+        """Keep a lesson for the next contribution; False if there is no room.
+
+        The lesson depends on nobody's events but this customer's, and on published models: else others would contribute what he did.
+        """
         held = self._held.get(head.value, 0)
         if held >= LESSONS_MAX:
             return False

@@ -11,10 +11,11 @@ import time
 from typing import Final
 
 from federation.messages import HeadName
+from federation.privacy.accountant import budget_of
 from federation.secagg.certificates import PartyKeys
 from federation.secagg.keys import sign
 from institution_workers.learning import Learning
-from institution_workers.participation import Member, Participation
+from institution_workers.participation import Budget, Member, Participation
 from institution_workers.parties import Parties
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
@@ -24,7 +25,7 @@ from streams.access import Principal
 from streams.courier import Courier
 from streams.kafka import KafkaLog
 from streams.ports import Log
-from streams.settings import InstitutionProcess, read_private_file
+from streams.settings import InstitutionProcess, PrivacySettings, read_private_file
 from streams.telemetry import configure_logging, serve_metrics
 from streams.tls import open_tls
 from streams.topology import Cluster, Role
@@ -69,7 +70,7 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         Speaker(store, Cluster.FEDERATION, federation),
         courier,
         Parties(federation, federation=settings.federation.name, ca_verify_key=bytes.fromhex(settings.federation.ca_verify_key)),
-        member=Member(party, keys.verify_key, institution.clip_norm_max, institution.noise_min),
+        member=Member(party, keys.verify_key, {head: budget(institution.privacy_of(head)) for head in institution.heads}),
         clock=clock,
         entropy=os.urandom,
     )
@@ -79,6 +80,11 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         Reporting(study, learning, courier, institution=party, clock=clock),
         status_ms=institution.status_ms,
     )
+
+
+def budget(policy: PrivacySettings) -> Budget:
+    """What a head may cost a customer, as the accountant counts."""
+    return Budget(budget_of(policy.epsilon, policy.delta), policy.period_days)
 
 
 async def run(settings: InstitutionProcess) -> None:

@@ -131,8 +131,7 @@ def broker_run(
     operator: Annotated[str, typer.Option(help="Who is above the access lists (CN in the subject, with OU=operator).")] = "operator",
 ) -> None:
     """Run one Kafka broker on this machine, until stopped."""
-    from riverbank.embedded.configuration import BrokerTls
-    from riverbank.embedded.kafka import EmbeddedKafka
+    from riverbank.embedded.kafka import BrokerTls, EmbeddedKafka
     from riverbank.provisioning.transport import tls_files
     from streams.access import Principal
     from streams.topology import Role
@@ -459,6 +458,5 @@ def evaluate(
 
     from riverbank.evaluation.tables import print_result
 
-    console = Console() if sys.stdout.isatty() else Console(width=160)
     for result in results:
-        print_result(result, console)
+        print_result(result, Console())

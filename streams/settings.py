@@ -22,7 +22,7 @@ from federation.limits import (
     COHORT_MIN,
     COORDINATE_QUANTA_MAX,
     NAME_LENGTH_MAX,
-    NOISE_SIGMA_MAX,
+    PERIOD_DAYS_MAX,
     ROUNDS_PER_EPOCH_MAX,
     threshold_of,
 )
@@ -132,6 +132,26 @@ class PartySettings(_Section):
     """Its private keys, readable by their owner only (mode 0600)."""
 
 
+Delta = Annotated[float, Field(gt=0, le=1e-2)]
+Days = Annotated[int, Field(ge=1, le=PERIOD_DAYS_MAX)]
+
+
+class PrivacySettings(_Section):
+    """What an institution lets the rounds of one head cost its customers, whatever the aggregator proposes (docs/privacy.md)."""
+
+    epsilon_max: Annotated[float, Field(gt=0, le=100)] | Literal["unlimited"] = 8.0
+    """Takes part in no round where a customer's contributions of a period could cost more than this, at `delta`."""
+    delta: Delta = 1e-6
+    """The probability that the bound may fail with."""
+    period_days: Days = 365
+    """How long a customer's contributions count; for ever: 36525."""
+
+    @property
+    def epsilon(self) -> float:
+        """As a number."""
+        return math.inf if self.epsilon_max == "unlimited" else self.epsilon_max
+
+
 class InstitutionSettings(_Cluster):
     """One institution's worker, and the institution's own Kafka cluster."""
 
@@ -143,10 +163,8 @@ class InstitutionSettings(_Cluster):
     """Step of the local learners of each head, in log-odds per unit of error; a head left out keeps its default."""
     serve_ms: Duration = 2000
     """The portal's model is renewed at most this often, and at once after a round."""
-    clip_norm_max: Annotated[float, Field(gt=0, le=1e6)] = 100.0
-    """Takes part in no round where a customer's update may be longer than this, in model units."""
-    noise_min: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """Takes part in no round whose noise multiplier is less than this."""
+    privacy: dict[HeadName, PrivacySettings] = Field(default_factory=dict)
+    """What each head may cost a customer; a head left out keeps the defaults."""
     poll_records_max: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """Records taken in one turn; between turns, rounds get their say."""
     future_tolerance_ms: Annotated[int, Field(ge=0, le=_DAY_MS)] = 300_000
@@ -160,6 +178,10 @@ class InstitutionSettings(_Cluster):
         """The step of one head's learners."""
         return self.learning_rates.get(head, USUAL_LEARNING_RATES[head])
 
+    def privacy_of(self, head: HeadName) -> PrivacySettings:
+        """The policy of one head."""
+        return self.privacy.get(head, PrivacySettings())
+
 
 class HeadSettings(_Section):
     """How the rounds of one head are run."""
@@ -168,10 +190,18 @@ class HeadSettings(_Section):
     """L2 bound of one customer's update, in model units."""
     clip_quanta: Annotated[int, Field(ge=4, le=COORDINATE_QUANTA_MAX)] = 256
     """The same bound in quanta, the unit that updates are rounded to."""
-    noise_multiplier: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    """Standard deviation of the noise in the sum, as a multiple of what one customer can change in it."""
+    epsilon: Annotated[float, Field(gt=0, le=100)] = 8.0
+    """What `participations_max` rounds may cost a customer, at `delta`: as much noise is made as that takes."""
+    noise_multiplier: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """Given, it is the noise, whatever epsilon comes of it: standard deviation in the sum as a multiple of what one customer can change."""
+    participations_max: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """A customer takes part in at most so many rounds in `period_days`."""
+    period_days: Days = 365
+    """How long a contribution counts against its customer; for ever: 36525."""
+    delta: Delta = 1e-6
+    """The delta that epsilon is stated at."""
     customers_min: Annotated[int, Field(ge=1)] = 1
-    """A round with fewer customers makes no model; nor does one whose number of customers may be noise alone (customers_floor)."""
+    """A round with fewer customers makes no model; nor does one whose number of customers may be noise alone."""
     server_step: Annotated[float, Field(gt=0, le=1000)] = 10.0
     """How far to go along the mean update."""
 
@@ -180,34 +210,19 @@ class HeadSettings(_Section):
         """Quanta that one customer is worth in the count: a quarter of the clip norm costs 3 % more noise in the coordinates."""
         return self.clip_quanta // 4
 
-    @property
-    def noise_sigma(self) -> float:
-        """Standard deviation of the noise in the sum, in quanta."""
-        return self.noise_multiplier * math.hypot(self.clip_quanta, self.count_quanta)
-
-    @property
-    def customers_floor(self) -> int:
-        """What the noisy number of customers must reach: four deviations of its noise are out of chance's reach.
-
-        Dividing by less would blow the noise up instead of averaging it.
-        """
-        return max(self.customers_min, math.ceil(4 * self.noise_sigma / self.count_quanta))
-
     @model_validator(mode="after")
-    def _within_the_sampler(self) -> Self:
-        if self.noise_sigma > NOISE_SIGMA_MAX:
-            raise ValueError(
-                f"noise_multiplier * clip_quanta must be at most {NOISE_SIGMA_MAX / math.hypot(1, 0.25):.0f} quanta; lower clip_quanta"
-            )
+    def _one_word_about_noise(self) -> Self:
+        if {"epsilon", "noise_multiplier"} <= self.model_fields_set:
+            raise ValueError("epsilon and noise_multiplier both say how much noise: keep one")
         return self
 
 
 # Measured on the data sets of docs/data.md (docs/decisions/2026-11-24-scorecard-features.md).
 USUAL_LEARNING_RATES: Final[dict[HeadName, float]] = {HeadName.CREDIT: 0.2, HeadName.FRAUD: 0.3, HeadName.PRODUCTS: 0.06}
 USUAL_HEADS: Final[dict[HeadName, HeadSettings]] = {
-    HeadName.CREDIT: HeadSettings(server_step=10.0),
-    HeadName.FRAUD: HeadSettings(server_step=60.0),
-    HeadName.PRODUCTS: HeadSettings(server_step=8.0),
+    HeadName.CREDIT: HeadSettings(server_step=10.0, noise_multiplier=0.0),
+    HeadName.FRAUD: HeadSettings(server_step=60.0, noise_multiplier=0.0),
+    HeadName.PRODUCTS: HeadSettings(server_step=8.0, noise_multiplier=0.0),
 }
 
 

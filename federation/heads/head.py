@@ -22,7 +22,10 @@ Active: TypeAlias = tuple[int, ...]
 """Coordinates that are 1 for one event: ascending, without the intercept (0), each below the layout's length."""
 
 Lesson: TypeAlias = tuple[Active, bool]
-"""One labelled event: its coordinates, and whether it was positive."""
+"""One labelled event: its coordinates, and whether it was positive.
+
+What contributions are made of depends on the customer's own events and on published models alone (docs/privacy.md).
+"""
 
 Vector: TypeAlias = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ Called by an institution's preparation, before noise and masks.
 Never adds floats: the sum of integers is the same in any order, so taking one customer out takes out just his integers.
 
 The unit of privacy is the customer. With or without one customer, the sum differs by his integers, whose L2 norm is at most
-clip_quanta, and by count_quanta in the last coordinate (`secagg.quantize.sensitivity_quanta` puts the two together). Rounding draws
+clip_quanta, and by count_quanta in the last coordinate (`accountant.sensitivity_quanta` puts the two together). Rounding draws
 words for each customer apart; for any words drawn the bound holds, hence for their mixture (the divergences of differential
 privacy are jointly convex)."""
 

@@ -30,6 +30,7 @@ class CoordinatorSettings:
     party: str
     sealing_secret: Secret
     parameters: m.RoundParameters
+    epsilon: float | None = None  # Said with each model: what participations_max rounds cost a customer; None without noise.
     rounds_per_epoch: int = 32
     members_min: int = COHORT_MIN  # An epoch with fewer is not set up.
     survivors_min: int = COHORT_MIN  # A round with fewer is abandoned; never below the threshold, whatever stands here.

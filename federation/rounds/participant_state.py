@@ -5,6 +5,7 @@ Never keeps a secret past the round or the epoch it belongs to."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -12,10 +13,10 @@ from federation import messages as m
 from federation.errors import OwnFault
 from federation.ids import Lane
 from federation.limits import COHORT_MIN
+from federation.privacy.accountant import affords, cost, noise_multiplier
 from federation.rounds.phases import MemberStage
 from federation.rounds.transcript import DIFFERENCE_MIN, DIFFERENCE_ROUNDS, Transcript
 from federation.secagg.keys import KEY_BYTES, Secret
-from federation.secagg.quantize import noise_multiplier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +25,8 @@ class Terms:
 
     dimension: int
     layout_digest: bytes
-    clip_norm_max: float  # Model units.
-    noise_min: float = 0.0  # Least noise multiplier (quantize.noise_multiplier).
+    cost_max: float = math.inf  # What the contributions of one customer may cost together (privacy.accountant.budget_of),
+    period_days: int = 1  # in so many days.
     members_min: int = COHORT_MIN  # At most a third of a roster may collude with the aggregator, who chooses the roster.
     survivors_min: int = COHORT_MIN
     difference_min: int = DIFFERENCE_MIN  # Two sums of nearly the same data must differ by at least that many institutions.
@@ -35,10 +36,12 @@ class Terms:
         """Why the institution does not contribute under these parameters, or None."""
         if (offered.dimension, offered.layout_digest) != (self.dimension, self.layout_digest):
             return "another feature layout"
-        if offered.clip_norm > self.clip_norm_max:
-            return f"clip norm {offered.clip_norm} above {self.clip_norm_max}"
-        if noise_multiplier(offered) < self.noise_min:
-            return f"noise multiplier {noise_multiplier(offered):.4g} below {self.noise_min}"
+        if offered.period_days < self.period_days:
+            return f"a customer's budget lasts {self.period_days} days here, not {offered.period_days}"
+        multiplier = noise_multiplier(offered)
+        if not affords(self.cost_max, offered.participations_max * cost(multiplier)):
+            allowed = f"{offered.participations_max} contributions of a customer with noise multiplier {multiplier:.4g}"
+            return f"{allowed} exceed our budget of epsilon"
         return None
 
 
@@ -65,24 +68,13 @@ class EpochSecrets:
     """An institution's secrets of one epoch; those of past rounds are gone.
 
     `round_secrets` is 32 bytes for each round from `first_left` on; `held` the same of every dealer's shares, our own included.
-    `channel_keys`, 32 bytes for each member in the roster's order (ours: zeros), are made when our shares are dealt, and `channel` is
-    erased then: no other key can be made of it any more.
     """
 
     channel: Secret
     first_left: int
     round_secrets: Secret
-    channel_keys: Secret = field(default_factory=lambda: Secret(b""))
     held: Mapping[str, Secret] = field(default_factory=dict, repr=False)
-
-    @property
-    def dealt(self) -> bool:
-        """Whether we have dealt our shares."""
-        return len(self.channel_keys) > 0
-
-    def channel_key(self, position: int) -> Secret:
-        """The key of the boxes between us and the member at this position (from 1)."""
-        return Secret(self.channel_keys.reveal()[KEY_BYTES * (position - 1) : KEY_BYTES * position])
+    dealt: bool = False
 
     def round_secret(self, number: int) -> Secret:
         """The secret behind our key for a round; OwnFault if it is erased."""

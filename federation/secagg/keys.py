@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import struct
 from collections.abc import Callable
 from typing import Final, NoReturn
 
@@ -22,7 +21,6 @@ Entropy = Callable[[int], bytes]
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 _DOMAIN: Final = b"riverbank/derive/1"
-_LENGTH: Final = struct.Struct("<I").pack
 
 
 class Secret:
@@ -72,10 +70,7 @@ def framed(*parts: bytes) -> bytes:
     >>> framed(b"ab", b"c") == framed(b"a", b"bc")
     False
     """
-    pieces: list[bytes] = []
-    for part in parts:
-        pieces += (_LENGTH(len(part)), part)
-    return b"".join(pieces)
+    return b"".join(len(part).to_bytes(4, "little") + part for part in parts)
 
 
 def number(value: int) -> bytes:

@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.errors import OwnFault
-from federation.limits import COHORT_MAX, COORDINATE_QUANTA_MAX, DIMENSION_MAX, NOISE_QUANTA_MAX, NOISE_SIGMA_MAX
+from federation.limits import COHORT_MAX, COORDINATE_QUANTA_MAX, DIMENSION_MAX, NOISE_QUANTA_MAX, NOISE_SIGMA_MAX, PERIOD_DAYS_MAX
 from federation.messages import AbandonReason, RoundParameters
 from federation.secagg.ring import IntVector, RingVector, centred, from_integers
 
 FloatVector = NDArray[np.float64]
 
+_SIGMA_MAX: Final = NOISE_SIGMA_MAX * math.sqrt(COHORT_MAX)
 _NOISE_REACH: Final = 40  # Standard deviations that one institution's noise never exceeds (limits.NOISE_QUANTA_MAX).
 
 
@@ -43,32 +44,21 @@ def contribution_length(params: RoundParameters) -> int:
     return params.dimension + 1
 
 
-def sensitivity_quanta(params: RoundParameters) -> float:
-    """L2 distance, in quanta, by which one customer's presence can move the sum, the count included.
-
-    Exact, rounding included: this is what the noise multiplier, noise_sigma / sensitivity_quanta, is relative to.
-    """
-    return math.hypot(params.clip_quanta, params.count_quanta)
-
-
-def noise_multiplier(params: RoundParameters) -> float:
-    """Standard deviation of the noise in the sum, as a multiple of what one customer can change."""
-    return params.noise_sigma / sensitivity_quanta(params)
-
-
 def parameter_problem(params: RoundParameters) -> str | None:
     """Why no contribution may be made under these parameters, or None when they are sound."""
-    if not (math.isfinite(params.clip_norm) and params.clip_norm > 0):
-        return "clip_norm must be positive and finite"
-    if not 1 <= params.dimension <= DIMENSION_MAX or params.chunk_length < 1:
-        return "dimension or chunk_length out of range"
-    if not (1 <= params.clip_quanta <= COORDINATE_QUANTA_MAX and 1 <= params.count_quanta <= COORDINATE_QUANTA_MAX):
-        return f"clip_quanta and count_quanta must be 1 to {COORDINATE_QUANTA_MAX}"
-    if params.clip_quanta < 2 * math.sqrt(params.dimension):
-        return f"{params.clip_quanta} clip_quanta are too few to round {params.dimension} coordinates to"
-    if not 0 <= params.noise_sigma <= NOISE_SIGMA_MAX * math.sqrt(COHORT_MAX):  # NaN is not.
-        return "noise_sigma is negative, or more than the largest cohort can add"
-    return None
+    quanta = range(1, COORDINATE_QUANTA_MAX + 1)
+    wrong = {
+        "clip_norm must be positive and finite": not (math.isfinite(params.clip_norm) and params.clip_norm > 0),
+        "dimension or chunk_length out of range": not 1 <= params.dimension <= DIMENSION_MAX or params.chunk_length < 1,
+        "clip_quanta or count_quanta out of range": params.clip_quanta not in quanta or params.count_quanta not in quanta,
+        # Rounding may lengthen an update by the root of its length.
+        "too few clip_quanta to round so many coordinates to": params.clip_quanta**2 < 4 * params.dimension,
+        "noise_sigma is negative, or more than the largest cohort can add": not 0 <= params.noise_sigma <= _SIGMA_MAX,  # NaN is not.
+        "participations_max, period_days or delta out of range": params.participations_max < 1
+        or not 1 <= params.period_days <= PERIOD_DAYS_MAX
+        or not 0 < params.delta < 1,
+    }
+    return next((problem for problem, found in wrong.items() if found), None)
 
 
 def encode_contribution(total: IntVector, noise: IntVector, params: RoundParameters) -> RingVector:

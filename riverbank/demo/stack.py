@@ -17,8 +17,7 @@ from typing import Any, Final, Self
 import psutil
 
 from federation.messages import HeadName
-from riverbank.embedded.configuration import BrokerTls
-from riverbank.embedded.kafka import EmbeddedKafka
+from riverbank.embedded.kafka import BrokerTls, EmbeddedKafka
 from riverbank.processes import Supervisor
 from riverbank.provisioning.federations import AGGREGATOR, Federation, create_federation, publish_certificates, write_settings
 from riverbank.provisioning.transport import create_transport
@@ -122,8 +121,9 @@ class Stack:
             self._start_web(f"portal-{institution}", institution=institution)
 
     def _start_institution(self, name: str) -> None:
+        unlimited = {head.value: {"epsilon_max": "unlimited"} for head in HeadName}  # The heads' usual rounds have no noise.
         ourselves = Principal(name, Role.INSTITUTION)
-        own = self._cluster(ourselves) | {"state_dir": str(self.directory / name / "state")}
+        own = self._cluster(ourselves) | {"state_dir": str(self.directory / name / "state"), "privacy": unlimited}
         self._run(name, ["institution", "run"], self._party(ourselves) | {"institution": own}, _PARTIES_LAYER)
 
     def _start_aggregator(self) -> None:

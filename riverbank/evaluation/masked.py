@@ -5,6 +5,7 @@ Never waits: time stands still while anybody has something to read, and passes w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -21,7 +22,7 @@ from federation.secagg import ring
 from federation.secagg.certificates import PartyKeys, certify
 from federation.secagg.keys import Secret, sign, signing_public
 from federation.secagg.quantize import contribution_length
-from institution_workers.participation import Member, Participation
+from institution_workers.participation import Budget, Member, Participation
 from institution_workers.parties import Parties
 from institution_workers.speaker import Speaker
 from riverbank.evaluation.institution import Institution, SeededEntropy, SetClock
@@ -117,7 +118,7 @@ class MaskedRounds:
             if point == "contribution wanted":
                 institution.entropy.begin()
 
-        parameters = self._settings.parameters
+        head = self._settings.lane.head
         return Participation(
             self._log,
             institution.store,
@@ -125,7 +126,7 @@ class MaskedRounds:
             Speaker(institution.store, Cluster.FEDERATION, self._log),
             self._courier_of(institution.name),
             self._registry(),
-            member=Member(institution.name, self._keys[institution.name].verify_key, parameters.clip_norm, 0.0),
+            member=Member(institution.name, self._keys[institution.name].verify_key, {head: Budget(math.inf, 1)}),
             clock=self._clock,
             entropy=institution.entropy,
             reach=reach,
@@ -177,7 +178,7 @@ class MaskedRounds:
             opened = await self._parties.open(record, CHUNKS)
             if not isinstance(opened, Opened) or not isinstance(opened.message, MaskedChunk):
                 raise Broken(f"a chunk cannot be opened: {opened}")
-            self._sums.arrive(opened.message, opened.digest, record.offset)
+            self._sums.arrive(opened.message, record.offset)
         round_id, values, length = asked.round_id, contribution_length(asked.parameters), asked.parameters.chunk_length
         pieces = []
         for chunk, start in enumerate(range(0, values, length)):

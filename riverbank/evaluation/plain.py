@@ -66,6 +66,6 @@ class PlainRounds:
         institution.entropy.begin()
         study, head = institution.study, institution.pupil.head
         with institution.store.turn():
-            made = study.contribution(head, self._settings.parameters, honest_survivors=self._honest, entropy=institution.entropy)
-            study.said(head, made, epoch=_EPOCH, round_=self.held)
-        return made.values
+            ready = study.contribution(head, self._settings.parameters, honest_survivors=self._honest, entropy=institution.entropy)
+            study.said(head, ready, epoch=_EPOCH, round_=self.held)
+        return ready.made.values

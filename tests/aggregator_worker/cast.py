@@ -98,7 +98,7 @@ class Cast:
         self.reports: list[tuple[str, Report]] = []
         self.contributions: dict[tuple[str, RoundId], RingVector] = {}
         self.parameters: m.RoundParameters | None = None
-        terms = Terms(dimension=dimension, layout_digest=layout_digest, clip_norm_max=1e6)
+        terms = Terms(dimension=dimension, layout_digest=layout_digest)
         sealing_key = parties.registry.party(AGGREGATOR).sealing_key
         self.states: dict[str, ParticipantState] = {
             name: participant.initial(

@@ -36,7 +36,16 @@ HEAD = m.HeadName.CREDIT
 DIMENSION = 10
 LAYOUT = digest_of(b"layout")
 PARAMETERS = m.RoundParameters(
-    dimension=DIMENSION, layout_digest=LAYOUT, clip_norm=1.0, clip_quanta=1000, count_quanta=10, noise_sigma=0.0, chunk_length=4
+    dimension=DIMENSION,
+    layout_digest=LAYOUT,
+    clip_norm=1.0,
+    clip_quanta=1000,
+    count_quanta=10,
+    noise_sigma=0.0,
+    participations_max=1,
+    period_days=365,
+    delta=1e-6,
+    chunk_length=4,
 )
 READ = (ROUNDS, SUMS, CHUNKS, SUM_REQUESTS)
 

@@ -19,7 +19,16 @@ LANE = {"head": m.HeadName.CREDIT, "group": 0}
 
 def announced(epoch: int) -> m.EpochAnnounced:
     parameters = m.RoundParameters(
-        dimension=1, layout_digest=bytes(32), clip_norm=1.0, clip_quanta=2, count_quanta=1, noise_sigma=0.0, chunk_length=1
+        dimension=1,
+        layout_digest=bytes(32),
+        clip_norm=1.0,
+        clip_quanta=2,
+        count_quanta=1,
+        noise_sigma=0.0,
+        participations_max=1,
+        period_days=365,
+        delta=1e-6,
+        chunk_length=1,
     )
     return m.EpochAnnounced(
         **LANE, epoch=epoch, rounds=8, invited=(), first_round=1, keys_deadline_ms=0, shares_deadline_ms=0, parameters=parameters

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from federation.errors import OwnFault
 from federation.messages import RoundParameters
-from federation.secagg.quantize import decode_sum, sensitivity_quanta
+from federation.privacy.accountant import sensitivity_quanta
+from federation.secagg.quantize import decode_sum
 from federation.secagg.ring import centred
 from institution_workers.preparation import prepare
 
@@ -28,7 +29,7 @@ def _entropy(seed=0):
 def _terms(**other):
     usual = {
         "dimension": DIMENSION, "layout_digest": bytes(32), "clip_norm": 1.0, "clip_quanta": 4096, "count_quanta": 1024,
-        "noise_sigma": 0.0, "chunk_length": 16,
+        "noise_sigma": 0.0, "participations_max": 1, "period_days": 365, "delta": 1e-6, "chunk_length": 16,
     }  # fmt: skip
     return RoundParameters(**{**usual, **other})
 
@@ -44,7 +45,7 @@ def test_one_customer_is_within_the_sensitivity(norm, seed):
     """A contribution of one customer is, count and all, no longer than what the noise multiplier is relative to."""
     made = prepare([_update(norm, seed)], _terms(), honest_survivors=3, entropy=_entropy(seed))
 
-    assert np.linalg.norm(centred(made.values).astype(float)) <= sensitivity_quanta(_terms())
+    assert np.linalg.norm(centred(made.values).astype(float)) <= sensitivity_quanta(4096, 1024)
     assert made.customers.clipped == (norm > 1 - np.sqrt(DIMENSION) / 4096)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,7 @@ from federation.secagg.certificates import PartyKeys, Registry, certify
 from federation.secagg.keys import Secret, sign, signing_public
 from federation.secagg.ring import from_bytes
 from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, unseal
-from institution_workers.participation import Member, Participation
+from institution_workers.participation import Budget, Member, Participation
 from institution_workers.parties import Parties
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
@@ -33,6 +34,7 @@ from streams.signed import open_record
 from streams.topology import AUDIT, CHUNKS, FEDERATION_TOPICS, PARTIES, ROUNDS, Cluster, lane_partition, partitions_of
 
 FED, FRAUD = "fed", HeadName.FRAUD
+UNLIMITED = Budget(math.inf, 1)
 BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
 CA = Secret(b"\x05" * 32)
 
@@ -68,7 +70,7 @@ class Bank:
             Speaker(self.store, Cluster.FEDERATION, world.log, reach=self._reached),
             courier,
             Parties(world.log, federation=FED, ca_verify_key=signing_public(CA)),
-            member=Member(self.name, self.keys.verify_key, 10.0, 0.0),
+            member=Member(self.name, self.keys.verify_key, {FRAUD: world.budget}),
             clock=world.clock,
             entropy=_entropy(f"{self.name}, life {self.lives}"),
             reach=self._reached,
@@ -89,13 +91,13 @@ class Bank:
     def rested(self):
         return self.pupil.basis.version == self.world.published[-1].version
 
-    def learn(self, scribe, count, positive):
+    def learn(self, scribe, count, positive, customer=None):
         scribe.bank = self.name
         batch = []
         for _ in range(count):
             event_id = f"{self.name}-{next(self.world.numbers)}"
             batch += [
-                scribe.payment(event_id, customer=f"{self.name}-{next(self.world.numbers)}"),
+                scribe.payment(event_id, customer=customer or f"{self.name}-{next(self.world.numbers)}"),
                 scribe.outcome(f"o-{event_id}", event_id, positive=positive),
             ]
         self.study.turn(batch)
@@ -104,7 +106,8 @@ class Bank:
 class World:
     """Banks, an aggregator made of the coordinator's core, one log, one clock."""
 
-    def __init__(self, folder, clock, encoders, banks=BANKS, clip_norm=10.0):
+    def __init__(self, folder, clock, encoders, banks=BANKS, *, budget=UNLIMITED, **changes):
+        self.budget = budget
         self.folder, self.clock, self.encoders, self.numbers = folder, clock, encoders, itertools.count()
         self.log = MemoryLog(partitions_of(FEDERATION_TOPICS), now_ms=clock.now_ms)
         self.aggregator_keys = PartyKeys.from_entropy(_entropy("keys of the aggregator"))
@@ -114,8 +117,11 @@ class World:
         self.banks = {name: Bank(self, name) for name in banks}
         dimension = len(encoders.fraud.layout)
         parameters = RoundParameters(
-            dimension=dimension, layout_digest=encoders.fraud.layout.digest, clip_norm=clip_norm, clip_quanta=1 << 16, count_quanta=1 << 14,
-            noise_sigma=0.0, chunk_length=50,
+            **{
+                "dimension": dimension, "layout_digest": encoders.fraud.layout.digest, "clip_norm": 10.0, "clip_quanta": 1 << 16,
+                "count_quanta": 1 << 14, "noise_sigma": 0.0, "participations_max": 1, "period_days": 365, "delta": 1e-6, "chunk_length": 50,
+                **changes,
+            }
         )  # fmt: skip
         settings = coordinator.CoordinatorSettings(
             federation=FED, lane=Lane(FRAUD), party="aggregator", sealing_secret=self.aggregator_keys.sealing_secret,

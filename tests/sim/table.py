@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from federation import messages as m
-from federation.ids import Lane, RoundId, body_digest_of, digest_of
+from federation.ids import Lane, RoundId, digest_of
 from federation.rounds import coordinator, participant
 from federation.rounds.coordinator_state import CoordinatorSettings, CoordinatorState
 from federation.rounds.effects import (
@@ -69,6 +69,9 @@ def parameters(dimension: int = 3, **changes: float) -> m.RoundParameters:
         clip_quanta=int(terms["clip_quanta"]),
         count_quanta=int(terms["count_quanta"]),
         noise_sigma=terms["noise_sigma"],
+        participations_max=1,
+        period_days=365,
+        delta=1e-6,
         chunk_length=int(terms["chunk_length"]),
     )
 
@@ -101,7 +104,7 @@ class Table:
         self.coordinator_settings = CoordinatorSettings(
             federation=FEDERATION, lane=lane, party=AGGREGATOR, sealing_secret=self.sealing_secret, **arguments  # type: ignore[arg-type]
         )  # fmt: skip
-        self.terms = Terms(dimension=dimension, layout_digest=LAYOUT, clip_norm_max=1.0, **(terms or {}))  # type: ignore[arg-type]
+        self.terms = Terms(dimension=dimension, layout_digest=LAYOUT, **(terms or {}))  # type: ignore[arg-type]
         self.start: Vector = np.zeros(dimension)
         self.coordinator = self.fresh_coordinator()
         self.members = {name: self.fresh_member(name) for name in self.names}
@@ -200,7 +203,7 @@ class Table:
     def _perform_for_member(self, name: str, effect: Effect) -> None:
         match effect:
             case Publish(m.MaskedChunk() as chunk):
-                self.chunks[body_digest_of(chunk.body)] = (name, chunk.body)
+                self.chunks[digest_of(chunk.body)] = (name, chunk.body)
             case Publish(message):
                 self.say(name, message)
             case PrepareContribution(round_id):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -147,13 +148,15 @@ def test_a_list_in_the_environment_is_json(problems, monkeypatch: pytest.MonkeyP
     assert problems(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR)[-1].endswith("a list is written as JSON")
 
 
-def test_the_noise_of_a_head_is_relative_to_what_a_customer_can_change():
-    """In quanta, the count included; a number of customers that may be noise alone makes no model."""
-    head = HeadSettings(clip_quanta=400, noise_multiplier=2.0, customers_min=3)
+def test_noise_is_on_unless_said_otherwise(load):
+    """A head of which nothing is said about noise keeps an epsilon of 8, and an institution takes part in none that costs more."""
+    institution = load(
+        InstitutionProcess, FEDERATION, PARTY, INSTITUTION, '[institution.privacy.fraud]\nepsilon_max = "unlimited"\n'
+    ).institution
 
-    assert head.noise_sigma == pytest.approx(2 * (400**2 + 100**2) ** 0.5)
-    assert head.customers_floor == 33
-    assert HeadSettings(customers_min=3).customers_floor == 3
+    assert (HeadSettings().epsilon, HeadSettings().noise_multiplier) == (8.0, None)
+    assert institution.privacy_of(HeadName.CREDIT).epsilon == 8.0
+    assert institution.privacy_of(HeadName.FRAUD).epsilon == math.inf
 
 
 @pytest.mark.parametrize(
@@ -168,8 +171,8 @@ def test_the_noise_of_a_head_is_relative_to_what_a_customer_can_change():
         ("epoch_rounds = 65\n", "aggregator.epoch_rounds: input should be less than or equal to 64"),
         ("round_ms = 0\n", "aggregator.round_ms: input should be greater than or equal to 1"),
         (
-            "[aggregator.heads.fraud]\nclip_quanta = 4000\nnoise_multiplier = 2.0\n",
-            "aggregator.heads.fraud: noise_multiplier * clip_quanta must be at most 7761 quanta; lower clip_quanta",
+            "[aggregator.heads.fraud]\nepsilon = 2.0\nnoise_multiplier = 2.0\n",
+            "aggregator.heads.fraud: epsilon and noise_multiplier both say how much noise: keep one",
         ),
         ("[aggregator.heads.fraud]\nclip_quanta = 3\n", "aggregator.heads.fraud.clip_quanta: input should be greater than or equal to 4"),
         (

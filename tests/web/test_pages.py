@@ -61,6 +61,7 @@ def fill(window: Window) -> None:
             survivors_digest=bytes(32),
             sum_digest=bytes(32),
             noise_sigma=1.0,
+            epsilon=7.5,
             published_at_ms=NOW_MS - 26_000,
         )
     )

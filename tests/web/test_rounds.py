@@ -38,7 +38,7 @@ def survivors(number: int, *names: str) -> m.SurvivorsNamed:
 def published(number: int, version: int) -> m.ModelPublished:
     return m.ModelPublished(
         **LANE, round=number, version=version, model_digest=bytes(32), base_digest=bytes(32), contributors=("a", "b", "c"), customers=70,
-        survivors_digest=bytes(32), sum_digest=bytes(32), noise_sigma=1.0, published_at_ms=1000 * number + 600,
+        survivors_digest=bytes(32), sum_digest=bytes(32), noise_sigma=1.0, epsilon=None, published_at_ms=1000 * number + 600,
     )  # fmt: skip
 
 

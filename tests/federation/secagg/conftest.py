@@ -61,7 +61,7 @@ def parameters() -> Callable[..., RoundParameters]:
     def made(**changes: Any) -> RoundParameters:
         fields: dict[str, Any] = {
             "dimension": 4, "layout_digest": bytes(32), "clip_norm": 1.0, "clip_quanta": 1000, "count_quanta": 10,
-            "noise_sigma": 0.0, "chunk_length": 1 << 10,
+            "noise_sigma": 0.0, "participations_max": 1, "period_days": 365, "delta": 1e-6, "chunk_length": 1 << 10,
         }  # fmt: skip
         return RoundParameters(**{**fields, **changes})
 

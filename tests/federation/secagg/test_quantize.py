@@ -14,12 +14,9 @@ from federation.limits import COHORT_MAX, COORDINATE_QUANTA_MAX, NOISE_QUANTA_MA
 from federation.messages import AbandonReason
 from federation.secagg.quantize import (
     UnusableSum,
-    contribution_length,
     decode_sum,
     encode_contribution,
-    noise_multiplier,
     parameter_problem,
-    sensitivity_quanta,
 )
 from federation.secagg.ring import centred, from_integers
 
@@ -57,15 +54,6 @@ def test_noise_is_added_to_every_coordinate_and_the_count(parameters):
     assert (centred(noisy) - centred(quiet)).tolist() == noise.tolist()
 
 
-def test_sensitivity_is_stated(parameters):
-    """One customer's clipped integers and his place in the count, together."""
-    params = parameters(clip_quanta=300, count_quanta=400, noise_sigma=1000.0)
-
-    assert sensitivity_quanta(params) == 500
-    assert noise_multiplier(params) == 2
-    assert contribution_length(params) == 5
-
-
 def test_misfits_are_refused(parameters):
     """Wrong shapes and types, a negative count, a sum or noise beyond its bound, unsound parameters."""
     params, zero = parameters(), np.zeros(5, dtype=np.int64)
@@ -92,6 +80,7 @@ def test_misfits_are_refused(parameters):
         {"clip_quanta": COORDINATE_QUANTA_MAX + 1}, {"count_quanta": 0}, {"count_quanta": COORDINATE_QUANTA_MAX + 1},
         {"noise_sigma": -1.0}, {"noise_sigma": math.nan}, {"noise_sigma": 16.1 * NOISE_SIGMA_MAX}, {"dimension": 0},
         {"dimension": (1 << 20) + 1}, {"chunk_length": 0}, {"clip_quanta": 39, "dimension": 400},
+        {"participations_max": 0}, {"period_days": 0}, {"period_days": 36_526}, {"delta": 0.0}, {"delta": 1.0}, {"delta": math.nan},
     ],
 )  # fmt: skip
 def test_unsound_parameters_are_told_apart(parameters, change):
