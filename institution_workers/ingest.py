@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from federation.ids import digest_of
 from federation.limits import EVENT_BYTES_MAX, NAME_LENGTH_MAX
 from federation.messages import (
+    AttributesObserved,
     CardTransaction,
     CreditApplication,
     DeadLetter,
@@ -93,11 +94,11 @@ def _wrong_with(event: Event) -> str | None:
     return None
 
 
-def _names_of(event: Event) -> list[tuple[str, str]]:
+def _names_of(event: Event | AttributesObserved) -> list[tuple[str, str]]:
     match event:
         case CardTransaction():
             return [("customer", event.customer), ("terminal", event.terminal)]
-        case CreditApplication():
+        case CreditApplication() | AttributesObserved():
             return [("customer", event.customer)]
         case ProductInteraction():
             segment = [("segment", event.segment)] if event.segment is not None else []

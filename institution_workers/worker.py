@@ -102,9 +102,9 @@ class Worker:
             await self._participation.open()
             _LOG.info("working")
             works = (
-                _patiently("own cluster", self._learning.step, self._learning.close),
-                _patiently("federation", self._participation.step, self._participation.close),
-                _patiently("status", self._report, _nothing),
+                patiently("own cluster", self._learning.step, self._learning.close),
+                patiently("federation", self._participation.step, self._participation.close),
+                patiently("status", self._report, _nothing),
             )
             loops = [asyncio.create_task(work) for work in works]
             done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
@@ -125,7 +125,7 @@ class Worker:
         await self._reporting.report()
 
 
-async def _patiently(part: str, step: Callable[[int], Awaitable[int | None]], close: Callable[[], Awaitable[None]]) -> None:
+async def patiently(part: str, step: Callable[[int], Awaitable[int | None]], close: Callable[[], Awaitable[None]]) -> None:
     """Step until cancelled; while the broker is away, try again after ever longer pauses, and say so."""
     pause = _PAUSE_SECONDS
     while True:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from federation.ids import ZERO_DIGEST, RoundId, digest_of
-from federation.messages import AuditEntry, HeadName, MaskedChunk, Message, SumRequested
+from federation.messages import AuditEntry, HeadName, MaskedChunk, Message, SumRequested, VerticalPart
 from streams.codec import fingerprint
 from streams.ports import Log, Outgoing
 from streams.signed import Sign, seal
@@ -82,13 +82,21 @@ class Courier:
 
     def _entry(self, record: Outgoing, message: Message, digest: bytes, at_ms: int) -> AuditEntry:
         value = record.value or b""
-        head = getattr(message, "head", None)
+        action, head, number = _about(message)
         return AuditEntry(
-            entry_id=entry_id(record.topic, value), at_ms=at_ms, actor=self._sender, action=type(message).__name__, topic=record.topic,
-            head=head.value if isinstance(head, HeadName) else "", epoch=getattr(message, "epoch", 0), round=getattr(message, "round", 0), digest=digest,
+            entry_id=entry_id(record.topic, value), at_ms=at_ms, actor=self._sender, action=action, topic=record.topic,
+            head=head, epoch=getattr(message, "epoch", 0), round=number, digest=digest,
             size_bytes=len(value), schema_fingerprint=fingerprint(type(message)), software_version=SOFTWARE_VERSION, outcome="sent",
             accused="",
         )  # fmt: skip
+
+
+def _about(message: Message) -> tuple[str, str, int]:
+    """(action, head, round) of a message, for the audit; a vertical partnership counts as a head, its runs as rounds."""
+    if isinstance(message, VerticalPart):
+        return message.says, f"vertical/{message.bank}/{message.partner}", message.run
+    head = getattr(message, "head", None)
+    return type(message).__name__, head.value if isinstance(head, HeadName) else "", getattr(message, "round", 0)
 
 
 def entry_id(topic: str, value: bytes) -> bytes:

@@ -21,12 +21,13 @@ from federation.limits import (
     COHORT_MAX,
     COHORT_MIN,
     COORDINATE_QUANTA_MAX,
+    LIST_MAX,
     NAME_LENGTH_MAX,
     PERIOD_DAYS_MAX,
     ROUNDS_PER_EPOCH_MAX,
     threshold_of,
 )
-from federation.messages import HeadName
+from federation.messages import HeadName, OverlapPolicy
 from streams.topology import Role
 
 _PREFIX: Final = "RIVERBANK_"
@@ -338,6 +339,57 @@ class WebSettings(_Section):
         return self
 
 
+class VerticalSettings(_Section):
+    """One party's side of a vertical partnership."""
+
+    role: Literal["bank", "partner"]
+    """The bank has the labels and begins every run; the partner answers."""
+    peer: Name
+    """The other party's name in the federation."""
+    bootstrap: Bootstrap
+    """The party's own Kafka cluster."""
+    state_dir: Path
+    """Where its SQLite file lies; another folder than the institution worker's."""
+    features: Path
+    """Its feature schema: a file as in schemas/features/vertical; the other party need not know it."""
+    policies: Annotated[tuple[OverlapPolicy, ...], AfterValidator(_all_different), Field(min_length=1)] = (OverlapPolicy.SHOWN,)
+    """What a partner lets an intersection show: shown, counted, hidden."""
+    list_min: Annotated[int, Field(ge=1, le=LIST_MAX)] = 100
+    """A partner answers no shorter list: a list of one asks about one person."""
+    list_max: Annotated[int, Field(ge=1, le=LIST_MAX)] = 100_000
+    """A partner answers no longer list."""
+    runs_per_day: Annotated[int, Field(ge=1, le=10_000)] = 48
+    """A partner takes part in no more intersections, and in no more trainings, within 24 hours."""
+    hidden_length: Annotated[int, Field(ge=1, le=LIST_MAX)] = 16_384
+    """To how many names a bank pads both lists of a hidden intersection."""
+    rows_min: Annotated[int, Field(ge=5, le=100_000)] = 10
+    """No sum over fewer rows is computed, and no training with fewer of either kind begun."""
+    held_out_share: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
+    """The share of a bank's rows on which only the loss is measured."""
+    passes_max: Annotated[int, Field(ge=1, le=100)] = 20
+    """Passes of a training, unless it ends before by itself."""
+    ridge: Annotated[float, Field(ge=1e-3, le=1e6)] = 1.0
+    """How strongly weights without rows are held at zero, in rows' worth of evidence."""
+    align_after: Annotated[int, Field(ge=0, le=LIST_MAX)] = 0
+    """A bank asks for an intersection by itself after so many new customers; 0: only when told."""
+    train_after: Annotated[int, Field(ge=0, le=LIST_MAX)] = 0
+    """A bank trains by itself after so many newly labelled shared customers; 0: only when told."""
+    answer_wait_ms: Duration = 600_000
+    """A run whose next message takes longer is abandoned."""
+    score_wait_ms: Duration = 2_000
+    """A joint prediction waits so long for the partner; then the bank's own scorecard answers."""
+    future_tolerance_ms: Annotated[int, Field(ge=0, le=_DAY_MS)] = 300_000
+    """An event dated later than this from now is refused."""
+    status_ms: Duration = 1000
+    """Its status is published this often."""
+
+    @model_validator(mode="after")
+    def _a_list_that_can_be(self) -> Self:
+        if self.list_min > self.list_max:
+            raise ValueError("list_min must not be more than list_max")
+        return self
+
+
 class OpsSettings(_Section):
     """How a process is watched."""
 
@@ -391,6 +443,14 @@ class AuditProcess(_Process):
     audit: AuditSettings
 
 
+class VerticalProcess(_Process):
+    """Everything one party's vertical worker is told."""
+
+    federation: FederationSettings
+    party: PartySettings
+    vertical: VerticalSettings
+
+
 class WebProcess(_Process):
     """Everything a portal is told."""
 
@@ -410,7 +470,7 @@ class TopicsProcess(_Process):
     cluster: ClusterSettings
 
 
-PROCESSES: Final = (InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess, FeedProcess, TopicsProcess)
+PROCESSES: Final = (InstitutionProcess, AggregatorProcess, AuditProcess, VerticalProcess, WebProcess, FeedProcess, TopicsProcess)
 _SECTIONS: Final = frozenset(name for process in PROCESSES for name in process.model_fields)
 P = TypeVar("P", bound=_Process)
 

@@ -91,8 +91,13 @@ DEAD_LETTERS: Final = _own(
 )
 PROFILES: Final = _own("profiles.v1", m.CustomerProfile, "customer", {_R.INSTITUTION}, {_R.PORTAL}, keep=None)
 SERVING_MODELS: Final = _own("serving_models.v1", m.ServingModel, "head", {_R.INSTITUTION}, {_R.PORTAL}, keep=None, size=RECORD_BYTES_MAX)
+# Vertical models: the partner's side of a person, and what the bank's own systems ask and are told.
+ATTRIBUTES: Final = _own("events.attributes.v1", m.AttributesObserved, "customer", {_R.SOURCE}, {_R.INSTITUTION})
+VERTICAL_ASKED: Final = _own("vertical_asked.v1", m.VerticalAsked, "request_id", {_R.PORTAL}, {_R.INSTITUTION})
+VERTICAL_TOLD: Final = _own("vertical_told.v1", m.VerticalTold, "request_id", {_R.INSTITUTION}, {_R.PORTAL})
 
 LANE_PARTITIONS: Final = 3  # One per head: a head's rounds are one totally ordered log.
+PARTNERSHIP_PARTITIONS: Final = 4  # All that a bank and a partner say to each other is one ordered log.
 CHUNK_PARTITIONS: Final = 4  # Chunks of a vector are summed in parallel by their owners.
 
 _EVERYBODY: Final = frozenset({_R.INSTITUTION, _R.AGGREGATOR, _R.PORTAL, _R.CONSOLE, _R.AUDIT})
@@ -135,10 +140,32 @@ STATUS: Final = _federation(
     frozenset({_R.CONSOLE, _R.PORTAL, _R.AGGREGATOR}),
     keep=7 * 24,
 )
+# A training of ten thousand rows is a few hundred MB of ciphertext, of no use once it is over.
+VERTICAL: Final = _federation(
+    "vertical.v1", (m.VerticalPart,), "bank, partner", {_R.INSTITUTION}, frozenset({_R.INSTITUTION}), PARTNERSHIP_PARTITIONS, 24
+)
+VERTICAL_SCORES: Final = _federation(
+    "vertical_scores.v1", (m.JointScoreSealed,), "bank, partner", {_R.INSTITUTION}, frozenset({_R.INSTITUTION}), PARTNERSHIP_PARTITIONS, 24
+)
+VERTICAL_STATUS: Final = _federation(
+    "vertical_status.v1", (m.VerticalStatus,), "bank, partner", {_R.INSTITUTION}, frozenset({_R.CONSOLE, _R.PORTAL})
+)
 AUDIT: Final = _federation("audit.v1", (m.AuditEntry,), "entry_id", {_R.INSTITUTION, _R.AGGREGATOR}, frozenset({_R.AUDIT}), keep=30 * 24)
 
-OWN_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK, DEAD_LETTERS, PROFILES, SERVING_MODELS)
-FEDERATION_TOPICS: Final = (PARTIES, ROUNDS, CHUNKS, SUM_REQUESTS, SUMS, MODELS, STATUS, AUDIT)
+OWN_TOPICS: Final = (
+    TRANSACTIONS,
+    APPLICATIONS,
+    INTERACTIONS,
+    OUTCOMES,
+    FEEDBACK,
+    DEAD_LETTERS,
+    PROFILES,
+    SERVING_MODELS,
+    ATTRIBUTES,
+    VERTICAL_ASKED,
+    VERTICAL_TOLD,
+)
+FEDERATION_TOPICS: Final = (PARTIES, ROUNDS, CHUNKS, SUM_REQUESTS, SUMS, MODELS, STATUS, VERTICAL, VERTICAL_SCORES, VERTICAL_STATUS, AUDIT)
 LANE_TOPICS: Final = (ROUNDS, SUMS, MODELS)  # Partitioned by head: lane_partition.
 EVENT_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK)
 

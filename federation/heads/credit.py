@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from federation.heads.features import Bins, Choices, FeatureSchema
 from federation.heads.head import INTERCEPT, Active, FeatureError, Layout
-from federation.messages import CreditApplication, HeadName
+from federation.messages import AttributesObserved, CreditApplication, HeadName
 
 
 class CreditEncoder:
@@ -40,7 +40,7 @@ class CreditEncoder:
         """The encoder of schemas/features/credit.toml."""
         return cls(FeatureSchema.shipped(HeadName.CREDIT))
 
-    def encode(self, application: CreditApplication) -> Active:
+    def encode(self, application: CreditApplication | AttributesObserved) -> Active:
         """Ascending coordinates; FeatureError for an unknown name or a value outside its range."""
         found: dict[str, int | None] = {}  # feature -> place of its bin or value
         for name, number in application.numbers.items():

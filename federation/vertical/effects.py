@@ -99,6 +99,14 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """Partner: it takes part in a run; an intersection's policy, None for a training."""
+
+    run: int
+    policy: OverlapPolicy | None
+
+
+@dataclass(frozen=True, slots=True)
 class Aligned:
     """An intersection has ended. Row i is `names[i]`; `bits` one byte a row if hidden; no names if only counted."""
 
@@ -149,4 +157,4 @@ class Report:
 
 
 Event = Heard | Tick | StartIntersection | StartTraining
-Effect = Say | Aligned | PassSeen | Learned | Abandoned | Report
+Effect = Say | Begun | Aligned | PassSeen | Learned | Abandoned | Report

@@ -18,7 +18,7 @@ from federation import messages as m
 from federation.errors import OwnFault, PeerFault
 from federation.secagg.keys import Entropy
 from federation.vertical import intersection, membership
-from federation.vertical.effects import Abandoned, Aligned, Effect, Event, Heard, Learned, Names, PassSeen, Table, Tick
+from federation.vertical.effects import Abandoned, Aligned, Begun, Effect, Event, Heard, Learned, Names, PassSeen, Table, Tick
 from federation.vertical.encryption import HeldKey, key_to_bytes
 from federation.vertical.phases import PARTNER_MOVES, PartnerPhase
 from federation.vertical.run import Resolving, State, Turn, admitted, ticked, work_of
@@ -96,6 +96,7 @@ def _answer(turn: Turn, message: m.IntersectionAsked, names: Names, entropy: Ent
     context = intersection.run_context(state.parties.federation, bank, state.parties.partner, state.run)
     made = intersection.answer(message.points, listed, context, policy=message.policy, most=names.most, entropy=entropy, accused=bank)
     turn.go(m.IntersectionAsked, PartnerPhase.CLOSING, Resolving(message.policy, made.names, made.asked_at))
+    turn.ask(Begun(state.run, message.policy))
     turn.say(m.IntersectionAnswered(raised=made.raised, own=made.own))
 
 
@@ -144,6 +145,7 @@ def _join(turn: Turn, message: m.TrainingAsked, table: Table, entropy: Entropy, 
         rows_min=table.rows_min,
     ).with_peer(message.modulus, message.hiding_base, accused=parties.bank, bits_min=parties.bits)
     turn.go(m.TrainingAsked, PartnerPhase.OPENING_SCORES, training)
+    turn.ask(Begun(state.run, None))
     turn.say(m.TrainingAccepted(modulus=modulus, hiding_base=hiding_base))
     turn.say(say_numbers(training, _P.SCORES, entropy=entropy))
 
