@@ -22,6 +22,7 @@ from streams.settings import (
     InstitutionProcess,
     SettingsError,
     TopicsProcess,
+    VerticalProcess,
     WebProcess,
     load_settings,
 )
@@ -43,16 +44,18 @@ schemas: Final = typer.Typer(no_args_is_help=True, help="Avro schemas, their loc
 supply_chain: Final = typer.Typer(
     no_args_is_help=True, help="What Riverbank is made of, and what is known against it (development install)."
 )
+vertical: Final = typer.Typer(no_args_is_help=True, help="A scorecard of two parties who share customers (docs/vertical.md).")
 paillier: Final = typer.Typer(no_args_is_help=True, help="Threshold Paillier keys, for secure sums of small models.")
 for _name, _group in (
     ("institution", institution), ("aggregator", aggregator), ("audit", audit), ("web", web), ("broker", broker), ("topics", topics),
-    ("schemas", schemas), ("paillier", paillier), ("supply-chain", supply_chain),
+    ("schemas", schemas), ("paillier", paillier), ("vertical", vertical), ("supply-chain", supply_chain),
 ):  # fmt: skip
     app.add_typer(_group, name=_name)
 
 Config = Annotated[Path, typer.Option("--config", help="The process's TOML settings; RIVERBANK_SECTION__KEY in the environment overrides.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-P = TypeVar("P", InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess, FeedProcess, TopicsProcess)
+T = TypeVar("T")
+P = TypeVar("P", InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess, FeedProcess, TopicsProcess, VerticalProcess)
 
 EXIT_WRONG_INPUT: Final = 2
 
@@ -292,6 +295,92 @@ def paillier_deal(
     try:
         typer.echo(deal_files(directory, members=member, threshold=threshold, bits=bits, entropy=os.urandom))
     except OwnFault as error:
+        raise CannotRun(str(error)) from error
+
+
+@vertical.command("run")
+def vertical_run(config: Config) -> None:
+    """One party of a vertical partnership: listen, answer, train, predict, until stopped."""
+    from institution_workers.vertical import wiring
+
+    _run(wiring.run(_settings(config, VerticalProcess)))
+
+
+@vertical.command("status")
+def vertical_status(config: Config, as_json: Json = False) -> None:
+    """What either party last said of the partnership."""
+    from riverbank.vertical import status
+
+    _show(_answered(status(_settings(config, VerticalProcess))), as_json)
+
+
+Wait = Annotated[int, typer.Option("--wait", min=1, help="Give up after so many seconds.")]
+
+
+@vertical.command("intersect")
+def vertical_intersect(
+    config: Config,
+    policy: Annotated[str, typer.Option(help="Who is to learn what: shown, counted or hidden.")] = "shown",
+    wait: Wait = 600,
+    as_json: Json = False,
+) -> None:
+    """Ask the partner which customers are shared, or how many; at the bank, whose worker must be running."""
+    from federation.messages import OverlapPolicy, VerticalVerb
+    from riverbank.vertical import Asked
+
+    if policy not in list(OverlapPolicy):
+        raise CannotRun(f"--policy is one of {', '.join(OverlapPolicy)}")
+    _ask(config, Asked(VerticalVerb.INTERSECT, wait * 1000, policy=OverlapPolicy(policy)), as_json)
+
+
+@vertical.command("train")
+def vertical_train(
+    config: Config,
+    warm: Annotated[bool, typer.Option(help="Go on from the weights at hand, with what is new.")] = False,
+    wait: Wait = 3600,
+    as_json: Json = False,
+) -> None:
+    """Train together on the shared customers; at the bank, whose worker must be running."""
+    from federation.messages import VerticalVerb
+    from riverbank.vertical import Asked
+
+    _ask(config, Asked(VerticalVerb.TRAIN, wait * 1000, warm=warm), as_json)
+
+
+@vertical.command("predict")
+def vertical_predict(
+    config: Config,
+    customer: Annotated[str, typer.Argument(help="The name by which both parties know the person.")],
+    wait: Wait = 10,
+    as_json: Json = False,
+) -> None:
+    """A customer's probability of default from both halves; from the bank's alone if the partner does not answer."""
+    from federation.messages import VerticalVerb
+    from riverbank.vertical import Asked
+
+    _ask(config, Asked(VerticalVerb.PREDICT, wait * 1000, customer=customer), as_json)
+
+
+def _ask(config: Path, asked: Any, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from riverbank.vertical import ask
+
+    settings = _settings(config, VerticalProcess)
+    if settings.vertical.role != "bank":
+        raise CannotRun("only the bank begins anything: its partner answers")
+    told = _answered(ask(settings, asked))
+    _show([asdict(told)], as_json)
+    raise typer.Exit(0 if told.done else 1)
+
+
+def _answered(question: Coroutine[Any, Any, T]) -> T:
+    from riverbank.vertical import NotTold
+    from streams.ports import LogRefused, LogUnavailable
+
+    try:
+        return asyncio.run(question)
+    except (NotTold, LogRefused, LogUnavailable) as error:
         raise CannotRun(str(error)) from error
 
 

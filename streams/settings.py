@@ -339,15 +339,13 @@ class WebSettings(_Section):
         return self
 
 
-class VerticalSettings(_Section):
-    """One party's side of a vertical partnership."""
+class VerticalSettings(_Cluster):
+    """One party's side of a vertical partnership, and its own Kafka cluster."""
 
     role: Literal["bank", "partner"]
     """The bank has the labels and begins every run; the partner answers."""
     peer: Name
     """The other party's name in the federation."""
-    bootstrap: Bootstrap
-    """The party's own Kafka cluster."""
     state_dir: Path
     """Where its SQLite file lies; another folder than the institution worker's."""
     features: Path

@@ -21,7 +21,7 @@ from streams import telemetry
 from streams.ports import LogUnavailable
 from web.problems import Problem
 from web.state import WINDOW, Institution
-from web.views import institution_rows, round_rows
+from web.views import institution_rows, partnership_cards, round_rows
 
 OFFERS_DEFAULT: Final = 3
 OFFERS_MAX: Final = 20
@@ -145,6 +145,12 @@ async def institutions(request: http.Request) -> http.Response:
     """Every institution's lag and quality per head."""
     window = request.app[WINDOW]
     return http.json_response({"institutions": institution_rows(window.rounds, window.institutions, window.clock.now_ms())})
+
+
+async def partnerships(request: http.Request) -> http.Response:
+    """Every vertical partnership: what either party last said of it."""
+    window = request.app[WINDOW]
+    return http.json_response({"partnerships": partnership_cards(window.partnerships, window.clock.now_ms())})
 
 
 async def health_live(_request: http.Request) -> http.Response:

@@ -22,7 +22,9 @@ def _context(window: Window) -> dict[str, Any]:
     feeds = [window.feed, *([window.institution.feed] if window.institution else [])]
     lost = [feed.disconnected_since_ms for feed in feeds if feed.disconnected_since_ms is not None]
     return {
-        **live_context(window.rounds, window.institutions, now_ms=now_ms, disconnected_since_ms=min(lost, default=None)),
+        **live_context(
+            window.rounds, window.institutions, window.partnerships, now_ms=now_ms, disconnected_since_ms=min(lost, default=None)
+        ),
         "title": "Learning together",
         "institution": window.institution.name if window.institution else "",
         "clock": clock_text(now_ms),

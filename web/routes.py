@@ -21,6 +21,7 @@ def routes() -> list[http.AbstractRouteDef]:
         http.post("/api/v1/feedback", handlers.feedback),
         http.get("/api/v1/rounds", handlers.rounds),
         http.get("/api/v1/institutions", handlers.institutions),
+        http.get("/api/v1/partnerships", handlers.partnerships),
         http.get("/health/live", handlers.health_live),
         http.get("/health/ready", handlers.health_ready),
         http.get("/metrics", handlers.metrics),

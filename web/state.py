@@ -17,6 +17,7 @@ from streams.ports import Clock
 from web.feed import Feed
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
+from web.readmodels.partnerships import Partnerships
 from web.readmodels.rounds import Rounds
 
 SendFeedback = Callable[[m.FeedbackGiven], Awaitable[None]]
@@ -39,6 +40,7 @@ class Window:
 
     rounds: Rounds
     institutions: Institutions
+    partnerships: Partnerships
     feed: Feed
     clock: Clock
     templates: Environment

@@ -12,7 +12,8 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from federation import messages as m
-from web.readmodels.institutions import Institutions
+from web.readmodels.institutions import SILENT_AFTER_MS, Institutions
+from web.readmodels.partnerships import Partnerships
 from web.readmodels.rounds import Rounds
 
 TITLES: Final = {m.HeadName.CREDIT: "Credit risk", m.HeadName.FRAUD: "Card fraud", m.HeadName.PRODUCTS: "Product recommendations"}
@@ -90,6 +91,37 @@ def head_cards(rounds: Rounds, institutions: Institutions) -> list[dict[str, Any
     return cards
 
 
+def partnership_cards(partnerships: Partnerships, now_ms: int) -> list[dict[str, Any]]:
+    """One card per vertical partnership."""
+    cards = []
+    for bank, partner in partnerships.pairs():
+        ours, theirs = partnerships.of(bank, partner)
+        newest = max((status for status in (ours, theirs) if status is not None), key=lambda status: status.at_ms)
+        losses = partnerships.losses[bank, partner]
+        cards.append(
+            {
+                "bank": bank,
+                "partner": partner,
+                "version": newest.version,
+                "loss": score_text(losses[-1][2] if losses else None),
+                "first_loss": score_text(losses[0][2] if losses else None),
+                "passes": losses[-1][1] if losses else 0,
+                "bank_phase": _phase_text(ours, now_ms),
+                "partner_phase": _phase_text(theirs, now_ms),
+                "predictions": f"{ours.predictions:,}" if ours else _UNDEFINED,
+                "degraded": f"{ours.degraded:,}" if ours else _UNDEFINED,
+                "refused": (ours.refused if ours else 0) + (theirs.refused if theirs else 0),
+            }
+        )
+    return cards
+
+
+def _phase_text(status: m.VerticalStatus | None, now_ms: int) -> str:
+    if status is None:
+        return "not heard of"
+    return status.phase if now_ms - status.at_ms <= SILENT_AFTER_MS else f"silent for {span_text(now_ms - status.at_ms)}"
+
+
 def institution_rows(rounds: Rounds, institutions: Institutions, now_ms: int) -> list[dict[str, Any]]:
     """One row per institution and head, by institution."""
     rows = []
@@ -139,12 +171,15 @@ def round_rows(rounds: Rounds) -> list[dict[str, Any]]:
     return rows
 
 
-def live_context(rounds: Rounds, institutions: Institutions, *, now_ms: int, disconnected_since_ms: int | None) -> dict[str, Any]:
+def live_context(
+    rounds: Rounds, institutions: Institutions, partnerships: Partnerships, *, now_ms: int, disconnected_since_ms: int | None
+) -> dict[str, Any]:
     """Everything `live_main.html` needs."""
     return {
         "connected": disconnected_since_ms is None,
         "disconnected_for": "" if disconnected_since_ms is None else clock_text(disconnected_since_ms),
         "heads": head_cards(rounds, institutions),
+        "partnerships": partnership_cards(partnerships, now_ms),
         "institutions": institution_rows(rounds, institutions, now_ms),
         "rounds": round_rows(rounds),
     }

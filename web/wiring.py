@@ -28,6 +28,7 @@ from web.app import make_app, templates
 from web.feed import Feed, Parties, federation_fold, own_fold, positions_of
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
+from web.readmodels.partnerships import Partnerships
 from web.readmodels.rounds import Rounds
 from web.state import Institution, Window
 
@@ -55,17 +56,19 @@ class Made:
 
 def make_window(federation: str, parties: Parties, log: Log, own: tuple[str, Log] | None, clock: Clock) -> Made:
     """The window over the federation's log and, for a portal, over its own institution's (name, log)."""
-    rounds, known = Rounds(), Institutions()
+    rounds, known, partnerships = Rounds(), Institutions(), Partnerships()
 
     def apply(message: m.Message) -> None:
         if isinstance(message, m.InstitutionStatus):
             known.apply(message)
+        elif isinstance(message, m.VerticalStatus):
+            partnerships.apply(message)
         else:
             rounds.apply(message)
 
     fold = federation_fold(federation, parties, apply)
-    feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS]), fold, clock)
-    window = Window(rounds, known, feed, clock, templates(), None if own is None else _institution(*own, clock))
+    feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS, topology.VERTICAL_STATUS]), fold, clock)
+    window = Window(rounds, known, partnerships, feed, clock, templates(), None if own is None else _institution(*own, clock))
     return Made(window, Feed(log, positions_of([topology.PARTIES]), fold, clock))
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from federation import messages as m
 from federation.errors import OwnFault, PeerFault
 from federation.secagg.keys import Entropy
@@ -29,15 +27,21 @@ from federation.vertical.effects import (
 from federation.vertical.encryption import HeldKey, key_to_bytes
 from federation.vertical.phases import BANK_MOVES, BankPhase
 from federation.vertical.run import Resolving, State, Turn, admitted, ticked, work_of
-from federation.vertical.scorecard import Half, Lesson
-from federation.vertical.training import Training, require_fitting, say_blinded, say_numbers, say_opened, stepped, take_opened
+from federation.vertical.scorecard import Half
+from federation.vertical.training import (
+    Training,
+    begun,
+    judged,
+    next_pass,
+    require_fitting,
+    say_blinded,
+    say_numbers,
+    say_opened,
+    stepped,
+    take_opened,
+)
 
-LEAST_GAIN: Final = 1e-4
-"""A pass that lowers the objective by less than this per row is the last one."""
-LOSS_SLACK: Final = 0.02
-"""So is one whose held-out loss is worse than the best by more than this."""
-
-_P = m.TablePurpose
+_P: Final = m.TablePurpose
 
 
 def step(state: State, event: Event, *, entropy: Entropy, answer_by_ms: int) -> tuple[State, tuple[Effect, ...]]:
@@ -77,25 +81,10 @@ def _start_training(turn: Turn, event: StartTraining, entropy: Entropy) -> None:
     require_fitting(len(table.rows), event.held_out, table.rows_min, state.parties.bits, hidden=event.alignment != 0)
     if event.warm and state.half is None:
         raise OwnFault("there are no weights to go on from: train from zero first")
-    learned_from = len(table.rows) - event.held_out
-    labels = np.frombuffer(event.labels, dtype=np.uint8).astype(np.float64)
     start = state.half if event.warm and state.half is not None else Half.untaught(table.width, ridge=event.ridge)
     key = HeldKey.drawn(state.parties.bits, entropy=entropy)
     modulus, hiding_base = key_to_bytes(key)
-    training = Training(
-        key=key,
-        peer=None,
-        rows=table.rows,
-        held_out=event.held_out,
-        labels=labels,
-        bits=np.frombuffer(table.bits, dtype=np.uint8).astype(np.float64) if event.alignment else None,
-        offset=event.prior,
-        lesson=Lesson.of(start, table.rows.part(0, learned_from), rows_min=table.rows_min),
-        weights=start.weights,
-        kept_weights=start.weights,
-        passes_max=event.passes_max,
-        rows_min=table.rows_min,
-    )
+    training = begun(table, start, held_out=event.held_out, passes_max=event.passes_max, labels=event.labels, offset=event.prior, key=key)
     turn.begin(event.run, BankPhase.JOINING, training)
     turn.say(
         m.TrainingAsked(
@@ -175,33 +164,22 @@ def _unmask(turn: Turn, message: m.MembershipMasked) -> None:
 def _learn(turn: Turn, message: m.SumsOpened, entropy: Entropy) -> None:
     """The bank's Newton step; then its table for the partner's."""
     training, sums = take_opened(work_of(turn.state, Training), _P.SCORES, message, accused=turn.state.parties.partner)
-    if training.bits is None and training.labels is not None:
-        # The partner's table knows no labels; where the alignment is hidden, it has an entry for either.
-        learned = training.rows.part(0, training.learned_from)
-        sums = sums - [float(training.labels[column].sum()) for column in learned.columns(training.lesson.kept.tolist())]
     training = stepped(training, sums)
     turn.go(m.SumsOpened, BankPhase.OPENING_RESIDUALS, training)
     turn.say(say_numbers(training, _P.RESIDUALS, entropy=entropy))
 
 
 def _judge(turn: Turn, message: m.SumsOpened) -> None:
-    """After the pass: is there another one, and which weights are the best so far?"""
+    """After the pass: is there another one, and whose weights are the best so far?"""
     training, sums = take_opened(work_of(turn.state, Training), _P.LOSS, message, accused=turn.state.parties.partner)
-    loss, gain = float(sums[0]) / training.held_out, (training.gain + training.peer_gain) / training.learned_from
-    better = training.kept == 0 or loss <= training.kept_loss + LOSS_SLACK
-    best = min(loss, training.kept_loss) if training.kept else loss
-    training = replace(training, loss=loss, kept_loss=best)
-    if better:
-        training = replace(training, kept=training.number, kept_weights=training.weights)
-    finished = not better or gain < LEAST_GAIN or training.number >= training.passes_max
-    version = turn.state.run if finished else 0
-    turn.ask(PassSeen(turn.state.run, training.number, loss, training.gain / training.learned_from))
-    ended = m.PassEnded(number=training.number, finished=finished, kept=training.kept, version=version)
+    training, finished = judged(training, float(sums[0]))
+    run, version = turn.state.run, turn.state.run if finished else 0
+    turn.ask(PassSeen(run, training.number, training.loss, training.gain / training.learned_from))
     if finished:
         half = training.lesson.learned(training.kept_weights)
         turn.go(m.SumsOpened, BankPhase.IDLE, None)
         turn.state = replace(turn.state, half=half, version=version)
-        turn.ask(Learned(turn.state.run, version, half, training.number, training.kept))
+        turn.ask(Learned(run, version, half, training.number, training.kept))
     else:
-        turn.go(m.SumsOpened, BankPhase.HEARING_SCORES, replace(training, number=training.number + 1))
-    turn.say(ended)
+        turn.go(m.SumsOpened, BankPhase.HEARING_SCORES, next_pass(training))
+    turn.say(m.PassEnded(number=training.number, finished=finished, kept=training.kept, version=version))

@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, TypeVar
 
-import numpy as np
-
 from federation import messages as m
 from federation.errors import OwnFault, PeerFault
 from federation.secagg.keys import Entropy
@@ -22,8 +20,19 @@ from federation.vertical.effects import Abandoned, Aligned, Begun, Effect, Event
 from federation.vertical.encryption import HeldKey, key_to_bytes
 from federation.vertical.phases import PARTNER_MOVES, PartnerPhase
 from federation.vertical.run import Resolving, State, Turn, admitted, ticked, work_of
-from federation.vertical.scorecard import Half, Lesson
-from federation.vertical.training import Training, require_fitting, say_blinded, say_numbers, say_opened, stepped, take_opened
+from federation.vertical.scorecard import Half
+from federation.vertical.training import (
+    Training,
+    begun,
+    kept,
+    next_pass,
+    require_fitting,
+    say_blinded,
+    say_numbers,
+    say_opened,
+    stepped,
+    take_opened,
+)
 
 G = TypeVar("G", Names, Table)
 _P: Final = m.TablePurpose
@@ -130,20 +139,9 @@ def _join(turn: Turn, message: m.TrainingAsked, table: Table, entropy: Entropy, 
     start = state.half if message.warm and state.half is not None else Half.untaught(table.width, ridge=ridge)
     key = HeldKey.drawn(parties.bits, entropy=entropy)
     modulus, hiding_base = key_to_bytes(key)
-    training = Training(
-        key=key,
-        peer=None,
-        rows=table.rows,
-        held_out=message.held_out,
-        labels=None,
-        bits=np.frombuffer(table.bits, dtype=np.uint8).astype(np.float64) if message.alignment else None,
-        offset=0.0,
-        lesson=Lesson.of(start, table.rows.part(0, len(table.rows) - message.held_out), rows_min=table.rows_min),
-        weights=start.weights,
-        kept_weights=start.weights,
-        passes_max=message.passes_max,
-        rows_min=table.rows_min,
-    ).with_peer(message.modulus, message.hiding_base, accused=parties.bank, bits_min=parties.bits)
+    training = begun(table, start, held_out=message.held_out, passes_max=message.passes_max, key=key).with_peer(
+        message.modulus, message.hiding_base, accused=parties.bank, bits_min=parties.bits
+    )
     turn.go(m.TrainingAsked, PartnerPhase.OPENING_SCORES, training)
     turn.ask(Begun(state.run, None))
     turn.say(m.TrainingAccepted(modulus=modulus, hiding_base=hiding_base))
@@ -157,7 +155,7 @@ def _end_pass(turn: Turn, message: m.PassEnded, entropy: Entropy) -> None:
     if not message.finished and training.number >= training.passes_max:
         raise PeerFault("out_of_step", f"another pass after {training.passes_max}", accused=bank)
     if message.kept == training.number:
-        training = replace(training, kept=training.number, kept_weights=training.weights)
+        training = kept(training)
     turn.ask(PassSeen(turn.state.run, training.number, None, training.gain / training.learned_from))
     if message.finished:
         half = training.lesson.learned(training.kept_weights)
@@ -165,6 +163,6 @@ def _end_pass(turn: Turn, message: m.PassEnded, entropy: Entropy) -> None:
         turn.state = replace(turn.state, half=half, version=message.version)
         turn.ask(Learned(turn.state.run, message.version, half, training.number, training.kept))
     else:
-        training = replace(training, number=training.number + 1)
+        training = next_pass(training)
         turn.go(m.PassEnded, PartnerPhase.OPENING_SCORES, training)
         turn.say(say_numbers(training, _P.SCORES, entropy=entropy))

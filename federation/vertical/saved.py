@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from federation import messages as m
+from federation.errors import OwnFault
 from federation.secagg.keys import Secret
 from federation.vertical.effects import Parties
 from federation.vertical.encryption import HeldKey, key_to_bytes, peer_key
@@ -17,7 +18,7 @@ from federation.vertical.intersection import positions_to_bytes
 from federation.vertical.phases import BankPhase, PartnerPhase, Phase
 from federation.vertical.run import Resolving, State
 from federation.vertical.scorecard import Half, Lesson, Rows
-from federation.vertical.training import Training
+from federation.vertical.training import Training, flags
 
 
 def to_record(state: State) -> m.VerticalSaved:
@@ -62,13 +63,15 @@ def _resolving(saved: m.IntersectionSaved) -> Resolving:
 
 def _training_saved(work: Training) -> m.TrainingSaved:
     peer_modulus, peer_hiding_base = key_to_bytes(work.peer.key) if work.peer else (b"", b"")
-    start = work.lesson.start
+    start, key = work.lesson.start, work.key
+    if key is None:
+        raise OwnFault("a rehearsal is not saved")
     return m.TrainingSaved(
         held_out=work.held_out,
         passes_max=work.passes_max,
-        first_prime=_number(work.key.first),
-        second_prime=_number(work.key.second),
-        hiding_base=_number(work.key.hiding_base),
+        first_prime=_number(key.first),
+        second_prime=_number(key.second),
+        hiding_base=_number(key.hiding_base),
         peer_modulus=peer_modulus,
         peer_hiding_base=peer_hiding_base,
         starts=work.rows.starts.astype("<i8").tobytes(),
@@ -102,8 +105,8 @@ def _training(saved: m.TrainingSaved, parties: Parties) -> Training:
         peer=peer,
         rows=rows,
         held_out=saved.held_out,
-        labels=_unflagged(saved.labels),
-        bits=_unflagged(saved.bits),
+        labels=flags(saved.labels) if saved.labels else None,
+        bits=flags(saved.bits) if saved.bits else None,
         offset=saved.offset,
         lesson=Lesson.of(start, rows.part(0, len(rows) - saved.held_out), rows_min=saved.rows_min),
         weights=_reals(saved.weights),
@@ -140,7 +143,3 @@ def _square(body: bytes) -> Reals:
 
 def _flags(values: Reals | None) -> bytes:
     return b"" if values is None else values.astype(np.uint8).tobytes()
-
-
-def _unflagged(body: bytes) -> Reals | None:
-    return np.frombuffer(body, dtype=np.uint8).astype(np.float64) if body else None

@@ -14,12 +14,17 @@ import numpy as np
 from federation.errors import OwnFault, PeerFault
 from federation.messages import NumbersEncrypted, SumsBlinded, SumsOpened, TablePurpose
 from federation.secagg.keys import Entropy
+from federation.vertical.effects import Table
 from federation.vertical.encryption import HeldKey, PeerKey, peer_key
-from federation.vertical.exchange import Choice, Column, encrypt_numbers, open_sums, read_sums, sum_columns
+from federation.vertical.exchange import Choice, Column, encrypt_numbers, open_sums, plain_sums, read_sums, sum_columns
 from federation.vertical.fixed_point import LOSSES, RESIDUALS, ROWS_MAX, Numbers, Reals, Scale, rows_per_integer
-from federation.vertical.scorecard import Lesson, Rows
+from federation.vertical.scorecard import Half, Lesson, Rows
 from federation.vertical.tables import choice_of, losses_for_bank, residuals_for_partner, scores_for_bank, sets_of
 
+LEAST_GAIN: Final = 1e-4
+"""A pass that lowers the objective by less than this per row is the last one."""
+LOSS_SLACK: Final = 0.02
+"""So is one whose held-out loss is worse than the best by more than this."""
 TABLE_BYTES_MAX: Final = 40 * 1024 * 1024
 
 
@@ -27,8 +32,8 @@ TABLE_BYTES_MAX: Final = 40 * 1024 * 1024
 class Training:
     """One side's training; `labels` is None at the partner, `bits` None unless the alignment is hidden."""
 
-    key: HeldKey
-    peer: PeerKey | None  # None at the bank until the partner has accepted.
+    key: HeldKey | None  # None in a rehearsal.
+    peer: PeerKey | None  # As above; and at the bank until the partner has accepted.
     rows: Rows = field(repr=False)  # The held-out ones last.
     held_out: int
     labels: Reals | None = field(repr=False)
@@ -57,6 +62,42 @@ class Training:
         return replace(self, peer=peer_key(modulus, hiding_base, accused=accused, bits_min=bits_min))
 
 
+def begun(
+    table: Table,
+    start: Half,
+    *,
+    held_out: int,
+    passes_max: int,
+    labels: bytes | None = None,
+    offset: float = 0.0,
+    key: HeldKey | None = None,
+) -> Training:
+    """A training from these rows and this half; `labels` (one byte a row) and `offset` are the bank's.
+
+    OwnFault: fewer training rows than `Table.rows_min`.
+    """
+    lesson = Lesson.of(start, table.rows.part(0, len(table.rows) - held_out), rows_min=table.rows_min)
+    return Training(
+        key=key,
+        peer=None,
+        rows=table.rows,
+        held_out=held_out,
+        labels=None if labels is None else flags(labels),
+        bits=flags(table.bits) if table.bits else None,
+        offset=offset,
+        lesson=lesson,
+        weights=start.weights,
+        kept_weights=start.weights,
+        passes_max=passes_max,
+        rows_min=table.rows_min,
+    )
+
+
+def flags(body: bytes) -> Reals:
+    """One byte each as reals."""
+    return np.frombuffer(body, dtype=np.uint8).astype(np.float64)
+
+
 def require_fitting(rows: int, held_out: int, rows_min: int, bits: int, *, hidden: bool) -> None:
     """OwnFault, with a sentence, for rows that are too few to hide one, or too many for an exchange."""
     if not rows_min <= held_out <= rows - rows_min:
@@ -68,7 +109,7 @@ def require_fitting(rows: int, held_out: int, rows_min: int, bits: int, *, hidde
 
 def say_numbers(training: Training, purpose: TablePurpose, *, entropy: Entropy) -> NumbersEncrypted:
     """Step 1, as the owner of the table."""
-    ciphertexts = encrypt_numbers(training.key, _table(training, purpose), entropy=entropy)
+    ciphertexts = encrypt_numbers(_key(training), _table(training, purpose), entropy=entropy)
     return NumbersEncrypted(purpose=purpose, number=training.number, gain=training.gain, ciphertexts=ciphertexts)
 
 
@@ -89,23 +130,52 @@ def say_opened(training: Training, due: TablePurpose, heard: SumsBlinded, *, acc
     """Step 3, as the owner."""
     _require_due(training, due, heard, accused)
     rows = training.held_out if due is TablePurpose.LOSS else training.learned_from
-    return SumsOpened(purpose=due, number=training.number, values=open_sums(training.key, heard.ciphertexts, rows, accused=accused))
+    return SumsOpened(purpose=due, number=training.number, values=open_sums(_key(training), heard.ciphertexts, rows, accused=accused))
 
 
 def take_opened(training: Training, due: TablePurpose, heard: SumsOpened, *, accused: str) -> tuple[Training, Reals]:
     """Step 4, as the chooser: the sums as reals, column after column; the blinding is forgotten."""
     _require_due(training, due, heard, accused)
     counts = [len(column) for column in columns_of(training, due)]
-    scale = _scale(due)
     totals = read_sums(heard.values, training.blinds, counts, accused=accused)
-    reals = np.array([scale.real(total, count) for total, count in zip(totals, counts, strict=True)])
-    return replace(training, blinds=()), reals
+    return replace(training, blinds=()), _reals(due, totals, counts)
 
 
+def exchanged(owner: Training, chooser: Training, purpose: TablePurpose) -> Reals:
+    """What the four steps give the chooser, without encryption: for rehearsals and as the tests' oracle."""
+    columns = columns_of(chooser, purpose)
+    totals = plain_sums(_table(owner, purpose), _choice(chooser, purpose), columns)
+    return _reals(purpose, totals, [len(column) for column in columns])
+
+
+# --- what is done with the sums -----------------------------------------------------------------------------------
 def stepped(training: Training, sums: Reals) -> Training:
-    """After the Newton step from these sums of residuals."""
+    """After the Newton step from these sums of the table for it; the bank subtracts its labels where the table knows none."""
+    if training.labels is not None and training.bits is None:
+        columns = columns_of(training, TablePurpose.SCORES)
+        sums = sums - [float(training.labels[column].sum()) for column in columns]
     weights, gain = training.lesson.step(training.weights, sums, training.rows, training.offset)
     return replace(training, weights=weights, gain=gain)
+
+
+def judged(training: Training, loss_sum: float) -> tuple[Training, bool]:
+    """The bank's verdict after a pass: which weights are the best so far, and whether that was the last one."""
+    loss, gain = loss_sum / training.held_out, (training.gain + training.peer_gain) / training.learned_from
+    better = training.kept == 0 or loss <= training.kept_loss + LOSS_SLACK
+    best = loss if training.kept == 0 else min(loss, training.kept_loss)
+    finished = not better or gain < LEAST_GAIN or training.number >= training.passes_max
+    training = replace(training, loss=loss, kept_loss=best)
+    return (kept(training) if better else training), finished
+
+
+def kept(training: Training) -> Training:
+    """With the weights of this pass as the best so far."""
+    return replace(training, kept=training.number, kept_weights=training.weights)
+
+
+def next_pass(training: Training) -> Training:
+    """One pass further."""
+    return replace(training, number=training.number + 1)
 
 
 def columns_of(training: Training, purpose: TablePurpose) -> Sequence[Column]:
@@ -160,5 +230,12 @@ def _choice(training: Training, purpose: TablePurpose) -> Choice:
     return choice_of(_scores(training, purpose), labels=labels, bits=_part(training.bits, training, purpose))
 
 
-def _scale(purpose: TablePurpose) -> Scale:
-    return LOSSES if purpose is TablePurpose.LOSS else RESIDUALS
+def _reals(purpose: TablePurpose, totals: Sequence[int], counts: Sequence[int]) -> Reals:
+    scale: Scale = LOSSES if purpose is TablePurpose.LOSS else RESIDUALS
+    return np.array([scale.real(total, count) for total, count in zip(totals, counts, strict=True)])
+
+
+def _key(training: Training) -> HeldKey:
+    if training.key is None:
+        raise OwnFault("a rehearsal encrypts nothing")
+    return training.key

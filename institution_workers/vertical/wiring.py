@@ -28,12 +28,14 @@ from institution_workers.vertical.runs import Runs, Self
 from institution_workers.vertical.scores import Scores
 from institution_workers.vertical.worker import Reporting, Worker
 from institution_workers.wiring import WallClock
+from streams.access import Principal
 from streams.courier import Courier
 from streams.kafka import KafkaLog
 from streams.ports import Log
 from streams.settings import SettingsError, VerticalProcess, read_private_file
 from streams.telemetry import configure_logging, serve_metrics
-from streams.topology import Cluster
+from streams.tls import open_tls
+from streams.topology import Cluster, Role
 
 _LEAVE_SECONDS: Final = 3.0
 _LAYOUT: Final = ("vertical", "layout")
@@ -94,8 +96,10 @@ async def run(settings: VerticalProcess) -> None:
     if settings.ops.metrics_port is not None:
         serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
     store = Store.open(settings.vertical.state_dir, settings.party.name)
+    worker = Principal(settings.party.name, Role.INSTITUTION)
     own, federation = (
-        KafkaLog(cluster.bootstrap, client_id=f"{settings.party.name}-vertical") for cluster in (settings.vertical, settings.federation)
+        KafkaLog(cluster.bootstrap, client_id=f"{worker.name}-vertical", tls=open_tls(cluster.tls, worker))
+        for cluster in (settings.vertical, settings.federation)
     )
     try:
         await assemble(settings, store, own, federation).run()

@@ -10,12 +10,14 @@ import pytest
 from federation import messages as m
 from federation.errors import OwnFault, PeerFault
 from federation.vertical import bank, partner
-from federation.vertical.effects import Abandoned, Heard, Learned, PassSeen, Report, Tick
+from federation.vertical.effects import Abandoned, Heard, Learned, PassSeen, Report, Table, Tick
 from federation.vertical.fixed_point import PARTS, RESIDUAL_ERROR_MAX, RESIDUALS, SCORE_MAX, knots_of
 from federation.vertical.phases import BANK_MOVES, PARTNER_MOVES, BankPhase, PartnerPhase, rendered
+from federation.vertical.rehearsal import rehearse
 from federation.vertical.saved import from_record, to_record
 from federation.vertical.scorecard import Half, Lesson
 from federation.vertical.tables import choice_of, residuals_for_partner, scores_for_bank
+from federation.vertical.training import begun
 from streams.codec import decode, encode
 from tests.federation.vertical.conftest import ANSWER_BY_MS, Two, population, rows_of, seeded
 
@@ -90,6 +92,26 @@ def test_encryption_changes_nothing():
     for one, other in zip(*made, strict=True):
         assert one.weights.any()
         assert np.array_equal(one.weights, other.weights)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_rehearsal_is_the_same_to_the_last_bit(hidden):
+    """Without encryption: the oracle of the whole training, and what evaluations run."""
+    ours, theirs, labels = population(150)
+    coins = bytes(n % 3 == 0 for n in range(150)), bytes(n % 2 for n in range(150))
+    two = Two()
+    two.train(ours, theirs, labels, held_out=30, passes_max=4, bits=coins if hidden else None)
+    mine, yours = coins if hidden else (b"", b"")
+    bank_side = begun(
+        Table(rows_of(ours), 8, 5, mine), Half.untaught(8, ridge=1.0), held_out=30, passes_max=4, labels=labels.tobytes(), offset=-1.0
+    )
+    rehearsed = rehearse(bank_side, begun(Table(rows_of(theirs), 7, 5, yours), Half.untaught(7, ridge=1.0), held_out=30, passes_max=4))
+
+    for one, other in zip(halves(two), (rehearsed.bank, rehearsed.partner), strict=True):
+        assert one.weights.any()
+        assert np.array_equal(one.weights, other.weights)
+        assert np.array_equal(one.precision, other.precision)
+    assert [seen.loss for seen in two.of("bank", PassSeen)] == list(rehearsed.losses)
 
 
 def test_no_plain_number_of_a_row_crosses(trained):

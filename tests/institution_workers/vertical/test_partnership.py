@@ -135,6 +135,20 @@ def undisturbed(tmp_path_factory):
     return asyncio.run(story())
 
 
+class Countdown:
+    """Crashes when `point` is reached for the `due`-th time; never without one."""
+
+    def __init__(self, point, due):
+        self.point, self.left = point, due
+
+    def __call__(self, point):
+        if point == self.point and self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                raise Crash
+        return self
+
+
 POINTS = ("stepped", "written", "saved", "sent")
 
 
@@ -150,29 +164,12 @@ async def test_a_crash_anywhere_leads_to_the_same_model(tmp_path, undisturbed, n
     await world.populate()
     await world.quiet()
     crashes = iter(sorted({1, 2, times // 3, times // 2, times - 2}))
-
-    def arm(party):
-        due = next(crashes, None)
-        count = 0
-
-        def reach(at):
-            nonlocal count
-            count += at == point
-            if due is not None and at == point and count == due:
-                raise Crash
-
-        party.reach = reach
-
     party = world.parties[name]
-    lives = party.lives
     for verb in (INTERSECT, TRAIN):
         request = await world.ask(verb)
-        for _ in range(600):
-            if request in world.told():
-                break
-            if party.lives != lives or party.reach.__name__ != "reach":
-                lives = party.lives
-                arm(party)
+        while request not in world.told():
+            if party.reach(None) is None:
+                party.reach = Countdown(point, next(crashes, None))
             if not any([await each.step() for each in world.parties.values()]):
                 world.clock.at_ms += 500
         assert world.told()[request].done, world.told()[request].detail

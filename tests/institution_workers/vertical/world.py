@@ -90,7 +90,7 @@ class Party:
         self.world, self.name, self.lives = world, name, 0
         self.keys = PartyKeys.from_entropy(seeded(f"keys of {name}"))
         self.encoder = CreditEncoder(FeatureSchema.parsed(features))
-        own = {"role": name, "peer": BANK if name == PARTNER else PARTNER, "bootstrap": "x:1", "state_dir": "x", "features": "x"}
+        own = {"role": name, "peer": BANK if name == PARTNER else PARTNER, "bootstrap": "127.0.0.1:1", "state_dir": "x", "features": "x"}
         usual = {"list_min": 5, "rows_min": 5, "hidden_length": 60, "answer_wait_ms": 60_000, "passes_max": 3}
         self.settings = VerticalSettings(**{**own, **usual, **settings})
         self.reach = lambda _point: None
