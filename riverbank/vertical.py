@@ -19,7 +19,7 @@ from streams.ports import Log, LogReader, Outgoing, Position
 from streams.settings import FederationSettings, VerticalProcess, VerticalSettings
 from streams.signed import open_record
 from streams.tls import open_tls
-from streams.topology import PARTIES, Role, VERTICAL_ASKED, VERTICAL_STATUS, VERTICAL_TOLD
+from streams.topology import PARTIES, VERTICAL_ASKED, VERTICAL_STATUS, VERTICAL_TOLD, Role
 
 _WAIT_MS: Final = 200
 _GRACE_MS: Final = 2_000  # For the answer's way back.
