@@ -128,7 +128,7 @@ def test_unknown_sections_and_variables_are_refused(problems, monkeypatch: pytes
     found = problems(AuditProcess, FEDERATION, AUDIT, WEB)
 
     assert found[0] == (
-        "RIVERBANK_AUDTI__FLUSH_MS: there is no section audti, only aggregator, audit, cluster, federation, feed, institution, ops, party, web"
+        "RIVERBANK_AUDTI__FLUSH_MS: there is no section audti, only aggregator, audit, cluster, federation, feed, institution, ops, party, vertical, web"
     )
     assert found[1] == "audit.flush: unknown; known here are batch_records, dsn, flush_ms, ledger_dir, password_file"
     assert found[2] == "web: unknown; known here are audit, federation, ops"
