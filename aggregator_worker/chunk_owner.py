@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from aggregator_worker import rereading
-from aggregator_worker.chunk_sums import ChunkSums, Missing, Piece, opener, term_of
+from aggregator_worker.chunk_sums import ChunkSums, Missing, Piece, opener
 from aggregator_worker.office import Office
 from federation.errors import PeerFault
 from federation.messages import ChunkRefused, ChunkSummed, MaskedChunk, PartyRole, SumRequested, SumTerm
@@ -63,13 +63,15 @@ class ChunkOwner:
         opened = await self._office.open(record, CHUNKS, PartyRole.INSTITUTION)
         if opened is None or not isinstance(chunk := opened.message, MaskedChunk):
             return
-        if only is not None and (Piece.of(chunk) != only[0] or term_of(chunk) not in only[1]):
+        if only is not None and (
+            Piece.of(chunk) != only[0] or SumTerm(institution=chunk.institution, chunk_digest=opened.digest) not in only[1]
+        ):
             return
         if chunk_partition(chunk.head, chunk.chunk) != self._partition:
             await self._office.report(PeerFault("wrong_partition", f"chunk {chunk.chunk} in {self._partition}", accused=opened.sender))
             return
         try:
-            outcomes = self._sums.arrive(chunk, record.offset)
+            outcomes = self._sums.arrive(chunk, opened.digest, record.offset)
         except PeerFault as fault:
             await self._office.report(fault, Piece.of(chunk).round_id)
             return

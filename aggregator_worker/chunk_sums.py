@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from federation.errors import PeerFault
-from federation.ids import Lane, RoundId, digest_of
+from federation.ids import Lane, RoundId
 from federation.limits import CHUNK_LENGTH_MAX
 from federation.messages import ChunkSummed, MaskedChunk, SumRequested, SumTerm
 from federation.rounds.effects import Report, RingVector
 from federation.secagg import ring, sealing
 from federation.secagg.keys import Secret
 
-SUMS_KEPT: Final = 64  # Of 256 KiB at most: 16 MiB a partition, whatever rounds a member pretends to speak of.
+SUMS_KEPT: Final = 64  # Of 512 KiB at most: 32 MiB a partition, whatever rounds a member pretends to speak of.
 
 
 @dataclass(frozen=True, order=True)
@@ -62,11 +62,6 @@ def values_in(chunk: MaskedChunk) -> int:
     return (len(chunk.body) - sealing.SEAL_OVERHEAD_BYTES) // ring.VALUE_BYTES
 
 
-def term_of(chunk: MaskedChunk) -> SumTerm:
-    """The name under which a chunk is asked for."""
-    return SumTerm(institution=chunk.institution, chunk_digest=digest_of(chunk.body))
-
-
 def opener(secret: Secret) -> Callable[[MaskedChunk], RingVector]:
     """What opens a chunk's body with the aggregator's sealing secret: uint32; PeerFault "bad_seal" or "bad_length"."""
 
@@ -88,15 +83,17 @@ class ChunkSums:
         self._sums_kept: Final = sums_kept
         self._sums: Final[OrderedDict[Piece, _Sum]] = OrderedDict()
 
-    def arrive(self, chunk: MaskedChunk, offset: int) -> tuple[ChunkSummed | Report, ...]:
+    def arrive(self, chunk: MaskedChunk, digest: bytes, offset: int) -> tuple[ChunkSummed | Report, ...]:
         """A chunk read at `offset` of the partition, for the first time or again, its signature already checked.
+
+        `digest` is the record's identity (streams.signed.Opened), that of the chunk's body.
 
         Answers a waiting request once its sum is exact; reports an institution that says two things under one name.
         PeerFault if a body that is to be added does not open or has another length than its request says.
         """
         piece = Piece.of(chunk)
         kept = self._kept(piece)
-        term = term_of(chunk)
+        term = SumTerm(institution=chunk.institution, chunk_digest=digest)
         first = kept.heard.get(chunk.institution)
         before = len(kept.added)
         if kept.request is None:

@@ -12,33 +12,70 @@ import statistics
 import subprocess
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from aggregator_worker.chunk_sums import ChunkSums, opener
 from federation import messages as m
-from federation.ids import digest_of
 from federation.limits import CHUNK_LENGTH_MAX, ROUNDS_PER_EPOCH_MAX
-from federation.rounds.effects import Effect, Event, PrepareContribution, Publish, Received, RingVector
+from federation.rounds.effects import ChunksSummed, Effect, Event, PrepareContribution, Publish, Received, RingVector, SumChunks
+from federation.rounds.phases import AGGREGATOR_ALONE_READS
 from federation.secagg.keys import sign
 from federation.secagg.quantize import encode_contribution
-from streams.signed import open_record, seal_record
-from streams.topology import CHUNKS, ROUNDS
+from streams.codec import kind_of
+from streams.signed import Opened, open_envelope, seal_record, unwrapped
+from streams.topology import CHUNKS, ROUNDS, Topic
 from tests.aggregator_worker.cast import Parties
 from tests.sim.table import AGGREGATOR, FEDERATION, LAYOUT, Table
 
 EPOCH_ROUNDS = 32
 FLOWER_SECONDS_MAX = 75.0  # No further Flower round of a cell is begun after that: one of 50 members takes half a minute and more.
 DROPOUTS = (0.0, 0.3)
+SAMPLE_MAX = 25  # Members whose time is taken.
 SPOKEN_IN_A_ROUND = (m.MaskedUpdate, m.MaskedChunk, m.SurvivorsAcked, m.SharesRevealed)
 FLOWER = Path(__file__).with_name("flower_secagg.py")
 
 
+def sample_of(names: Sequence[str]) -> frozenset[str]:
+    """Whose time is taken: evenly spread. The others only take part; they do not open what they know already."""
+    return frozenset(names[:: -(-len(names) // SAMPLE_MAX)])
+
+
+class Stopwatch:
+    """Processor seconds by party and by what is done; what runs inside a nested part is counted there alone."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self._running: list[tuple[str, str]] = []
+        self._since = 0.0
+
+    @contextmanager
+    def part(self, party: str, what: str) -> Iterator[None]:
+        """Time what is done inside."""
+        self._switch()
+        self._running.append((party, what))
+        try:
+            yield
+        finally:
+            self._switch()
+            self._running.pop()
+
+    def _switch(self) -> None:
+        now = time.process_time()
+        if self._running:
+            self.seconds[self._running[-1]] += now - self._since
+        self._since = now
+
+
 class TimedTable(Table):
-    """A table whose records are sealed by their sender and opened by every reader, with the seconds and bytes of each party."""
+    """A table whose records are sealed by their sender and opened by every reader, with the seconds and bytes of each party.
+
+    Chunks are added as they arrive by the aggregator's own `ChunkSums`. What a table does for its own memory is nobody's.
+    """
 
     def __init__(self, members: int, dimension: int) -> None:
         names = [f"bank-{number:03}" for number in range(members)]
@@ -48,101 +85,147 @@ class TimedTable(Table):
         )  # fmt: skip
         assert EPOCH_ROUNDS <= ROUNDS_PER_EPOCH_MAX
         self.parties = Parties(FEDERATION, names)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.watch = Stopwatch()
         self.sent_bytes: Counter[str] = Counter()
         self.values: dict[bytes, bytes] = {}
-        self._busy = False
+        self.unread_chunks: list[bytes] = []
         super().__init__(
             names, dimension=dimension, parameters=terms, rounds_per_epoch=EPOCH_ROUNDS, renewal_wait_ms=10**9, masked_wait_ms=3_000
         )
+        self.sums = ChunkSums(opener(self.sealing_secret))
         self.total = np.random.Generator(np.random.PCG64(1)).integers(-50_000, 50_000, dimension + 1)
         self.total[-1] = 50 * terms.count_quanta
         self.no_noise = np.zeros(dimension + 1, dtype=np.int64)
         self.contribute = self._encoded
         self.dead: frozenset[str] = frozenset()
+        self.sample = sample_of(names)
         self.silent = lambda sender, message: sender in self.dead and isinstance(message, SPOKEN_IN_A_ROUND)
 
-    def _encoded(self, _name: str, wanted: PrepareContribution) -> RingVector:
-        return encode_contribution(self.total, self.no_noise, wanted.parameters)
+    def _encoded(self, name: str, wanted: PrepareContribution) -> RingVector:
+        with self.watch.part(name, "quantising"):
+            return encode_contribution(self.total, self.no_noise, wanted.parameters)
 
-    @contextmanager
-    def _turn(self, party: str) -> Iterator[None]:
-        """Processor seconds of the outermost turn only: a turn may cause another of the same party."""
-        if self._busy:
-            yield
-            return
-        self._busy, begun = True, time.process_time()
-        try:
-            yield
-        finally:
-            self.seconds[party] += time.process_time() - begun
-            self._busy = False
+    def _sealed(self, sender: str, message: m.Message, topic: Topic) -> bytes:
+        """The record's value."""
 
-    def _seal(self, sender: str, message: m.Message) -> bytes:
-        seed, topic = self.parties.keys[sender].signing_seed, CHUNKS if isinstance(message, m.MaskedChunk) else ROUNDS
-        value = seal_record(message, sender=sender, sign=partial(sign, seed), federation=FEDERATION, topic=topic)
+        def signed(statement: bytes) -> bytes:
+            with self.watch.part(sender, "signatures"):
+                return sign(self.parties.keys[sender].signing_seed, statement)
+
+        with self.watch.part(sender, "encoding"):
+            value = seal_record(message, sender=sender, sign=signed, federation=FEDERATION, topic=topic)
         self.sent_bytes[sender] += len(value)
         return value
 
-    def _open(self, value: bytes, *, chunk: bool = False) -> m.Message:
-        topic = CHUNKS if chunk else ROUNDS
-        return open_record(value, topic=topic, federation=FEDERATION, verify=self.parties.registry.verify).message
+    def _opened(self, reader: str, value: bytes, topic: Topic) -> Opened | None:
+        def verified(sender: str, statement: bytes, signature: bytes) -> None:
+            with self.watch.part(reader, "signatures"):
+                self.parties.registry.verify(sender, statement, signature)
+
+        with self.watch.part(reader, "encoding"):
+            envelope = unwrapped(value, topic)
+            if reader != AGGREGATOR and kind_of(envelope.payload) in AGGREGATOR_ALONE_READS:
+                return None
+            return open_envelope(envelope, topic=topic, federation=FEDERATION, verify=verified)
 
     def say(self, sender: str, message: m.Message) -> Received:
         """As the table's, with the record that would have been sent."""
-        value = self._seal(sender, message)
-        received = super().say(sender, message)
+        value = self._sealed(sender, message, ROUNDS)
+        with self.watch.part("nobody", "table"):
+            received = super().say(sender, message)
         self.values[received.digest] = value
         return received
 
     def tell_coordinator(self, event: Event) -> None:
         """As the table's, timed; the record is opened first."""
-        with self._turn(AGGREGATOR):
-            if isinstance(event, Received):
-                self._open(self.values[event.digest])
+        if isinstance(event, Received):
+            self._opened(AGGREGATOR, self.values[event.digest], ROUNDS)
+        with self.watch.part(AGGREGATOR, "protocol"):
             super().tell_coordinator(event)
 
     def tell(self, name: str, event: Event) -> None:
         """As the table's, timed; the record is opened first."""
-        with self._turn(name):
-            if isinstance(event, Received):
-                self._open(self.values[event.digest])
+        if isinstance(event, Received) and name in self.sample:
+            self._opened(name, self.values[event.digest], ROUNDS)
+        with self.watch.part(name, "protocol"):
             super().tell(name, event)
 
     def _perform_for_member(self, name: str, effect: Effect) -> None:
         if isinstance(effect, Publish) and isinstance(effect.message, m.MaskedChunk):
-            self.values[digest_of(effect.message.body)] = self._seal(name, effect.message)
+            value = self._sealed(name, effect.message, CHUNKS)
+            if not self.silent(name, effect.message):
+                self.unread_chunks.append(value)
+            return
         super()._perform_for_member(name, effect)
 
-    def opened_chunk(self, digest: bytes, accused: str) -> RingVector:
-        """As the table's, out of its record."""
-        self._open(self.values[digest], chunk=True)
-        return super().opened_chunk(digest, accused)
+    def deliver_all(self) -> None:
+        """As processes read a log: each party all that is there, one after the other; the aggregator first, and the chunks before."""
+        chunks, self.unread_chunks = self.unread_chunks, []
+        for value in chunks:
+            opened = self._opened(AGGREGATOR, value, CHUNKS)
+            assert opened is not None
+            assert isinstance(opened.message, m.MaskedChunk)
+            with self.watch.part(AGGREGATOR, "adding"):
+                self.sums.arrive(opened.message, opened.digest, 0)
+        records = list(self.unread)
+        self.unread.clear()
+        for tell in (self.tell_coordinator, *(partial(self.tell, name) for name in self.names)):
+            for received in records:
+                tell(received)
+
+    def go_on(self, until: type[m.Message]) -> None:
+        """Until one more message of that type lies in the log, and everybody has read it; AssertionError if none comes."""
+        before = len(self.said(until))
+        for _ in range(1_000):
+            due = len(self.said(until)) > before
+            if self.unread:
+                self.deliver_all()
+            else:
+                self.tick()
+            if due:
+                return
+        raise AssertionError(f"no {until.__name__} came")
+
+    def summed(self, asked: SumChunks) -> ChunksSummed:
+        """The answer of the aggregator's chunk workers, who have added as the chunks arrived."""
+        round_id, length, total = asked.round_id, asked.parameters.chunk_length, asked.parameters.dimension + 1
+        bodies = []
+        with self.watch.part(AGGREGATOR, "adding"):
+            for chunk, start in enumerate(range(0, total, length)):
+                request = m.SumRequested(
+                    head=round_id.lane.head, group=round_id.lane.group, epoch=round_id.epoch, round=round_id.round, chunk=chunk,
+                    length=min(length, total - start), survivors_digest=asked.survivors_digest, opened_at_ms=0,
+                    terms=tuple(m.SumTerm(institution=name, chunk_digest=digests[chunk]) for name, digests in asked.chunk_digests),
+                )  # fmt: skip
+                answer = self.sums.request(request)
+                assert isinstance(answer, m.ChunkSummed)
+                bodies.append(answer.body)
+            return ChunksSummed(round_id, asked.survivors_digest, np.frombuffer(b"".join(bodies), dtype="<u4"))
 
     def lap(self) -> dict[str, float]:
-        """Since the last lap: mean milliseconds and bytes of the members alive, milliseconds of the aggregator."""
-        alive = [name for name in self.names if name not in self.dead]
-        found = {
-            "client_ms": 1000 * statistics.mean(self.seconds[name] for name in alive),
-            "aggregator_ms": 1000 * self.seconds[AGGREGATOR],
-            "up_bytes": statistics.mean(self.sent_bytes[name] for name in alive),
-        }
-        self.seconds.clear()
+        """Since the last lap: mean milliseconds and bytes of the sample, milliseconds of the aggregator; and what they went to."""
+        found: dict[str, float] = defaultdict(float)
+        for (party, what), seconds in self.watch.seconds.items():
+            side, shared = ("aggregator", 1) if party == AGGREGATOR else ("client", len(self.sample))
+            if party == AGGREGATOR or party in self.sample:
+                for key in (f"{side}_ms", f"{side}_{what}_ms"):
+                    found[key] += 1000 * seconds / shared
+        found["up_bytes"] = statistics.mean(self.sent_bytes[name] for name in self.sample)
+        self.watch.seconds.clear()
         self.sent_bytes.clear()
-        self.chunks.clear()
         self.contributions.clear()
-        return found
+        return dict(found)
 
     def set_up(self) -> dict[str, float]:
         """Agree on an epoch's keys."""
-        self.until(m.RoundOpened, steps_max=100_000)
+        self.go_on(until=m.EpochReady)
         return self.lap()
 
     def round(self, dead: int) -> dict[str, float]:
         """One round in which `dead` members fall silent after the epoch's set-up; AssertionError unless it made a model."""
         self.dead, before = frozenset(self.names[:dead]), len(self.said(m.ModelPublished))
-        self.until(m.ModelPublished, m.RoundAbandoned, steps_max=100_000)
-        self.deliver()
+        self.sample = sample_of(self.names[dead:])
+        self.go_on(until=m.ModelPublished)
         published = [received.message for received in self.said(m.ModelPublished)][before:]
         assert len(published) == 1
         assert isinstance(published[0], m.ModelPublished)

@@ -414,8 +414,8 @@ class EpochShares:
     """Who says it; must be the envelope's sender."""
     roster_digest: bytes
     """Of the EpochRoster payload it saw."""
-    boxes: tuple[bytes, ...]
-    """One per member in roster order, its own empty: the shares of every round key for that member."""
+    boxes: bytes
+    """Per roster member in roster order 32 bytes for each round and 40 more: its shares of every round key, boxed under the channel key with it; zeros for ourselves."""
     share_tags: bytes
     """Commitments to every share dealt: 16 bytes per member in roster order and round, the member's rounds together; a revealed share that differs names the revealer, shares that fit but rebuild another key name the dealer (federation/rounds/commitments.py)."""
 
@@ -635,7 +635,7 @@ class MaskedChunk:
     chunks: int
     """How many there are."""
     body: bytes
-    """NaCl SealedBox to the aggregator of uint32 little-endian values."""
+    """uint32 little-endian values, sealed to the aggregator (federation/secagg/sealing.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -660,8 +660,8 @@ class MaskedUpdate:
     """Of each MaskedChunk's body, in order."""
     secret_commitment: bytes
     """Commitment to the secret behind the self mask; names the dealer of shares that rebuild another one."""
-    seed_boxes: tuple[bytes, ...]
-    """One per roster member in roster order: its share of the self-mask seed, sealed to its channel key; own and absent ones empty."""
+    seed_boxes: bytes
+    """72 bytes per roster member in roster order: its share of the self-mask seed, boxed under the channel key with it; zeros for ourselves and for members not ready."""
     share_tags: bytes
     """Commitments to the shares: 16 bytes per roster member in roster order."""
 
@@ -810,8 +810,6 @@ class RoundSaved:
     """Of the payload that named them; empty before."""
     acks: tuple[RecordSeen, ...]
     """Acks."""
-    reveals: tuple[RecordSeen, ...]
-    """Shares revealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -831,13 +829,13 @@ class SecretsSaved:
     epoch: int
     """Which epoch."""
     channel: bytes = field(repr=False)
-    """X25519 scalar of the channel that shares come through."""
+    """X25519 scalar that the channel keys are made of; empty once they are."""
     first_left: int
     """First round whose secrets are not erased."""
     round_secrets: bytes = field(repr=False)
     """32 bytes per round from first_left on."""
-    dealt: bool
-    """Whether our own shares are dealt."""
+    channel_keys: bytes = field(repr=False)
+    """32 bytes per roster member in roster order: the key of the boxes between it and us (zeros for ourselves); empty before our shares are dealt."""
     held: tuple[SharesHeld, ...]
     """Shares held, by dealer; our own of our own keys included."""
 
@@ -1042,7 +1040,7 @@ class SharesRevealed:
     survivors_digest: bytes
     """Of the SurvivorsNamed payload."""
     box: bytes
-    """SealedBox to the aggregator: 32 bytes per ready member in order (federation/secagg/shares.py)."""
+    """Sealed to the aggregator: 32 bytes per ready member in order (federation/secagg/shares.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1052,9 +1050,11 @@ class SignedRecord:
     sender: str
     """Party that signed."""
     payload: bytes
-    """One message, single-object encoded."""
+    """One message, single-object encoded; of a MaskedChunk, ChunkSummed or ModelChunk the digest of its body stands in the body's place."""
     signature: bytes
-    """Ed25519 over the domain, federation, topic and payload (federation/secagg/sealing.py)."""
+    """Ed25519 over the domain, federation, topic and the payload's digest (streams/signed.py)."""
+    body: bytes
+    """The body whose digest stands in the payload, so that a large one is hashed once; empty for every other message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ from federation.rounds.effects import (
     model_digest,
 )
 from federation.rounds.participant import ParticipantSettings, ParticipantState
+from federation.rounds.phases import AGGREGATOR_ALONE_READS
 from institution_workers.global_models import GlobalModels
 from institution_workers.parties import Parties
 from institution_workers.pupil import Basis, Pupil
@@ -144,7 +145,7 @@ class Participation:
             await asyncio.sleep(wait_ms / 1000)
             return 0
         records = await self._reader.poll(_BATCH, wait_ms)
-        opened = [await self._parties.open(record, ROUNDS) for record in records]
+        opened = [await self._parties.open(record, ROUNDS, AGGREGATOR_ALONE_READS) for record in records]
         await self._models.obtain(self._wanted(opened))
         if records or self._adoptable():
             self._turn(records, opened)
@@ -196,7 +197,7 @@ class Participation:
             ) from error
         return participant_record.from_record(settings, record)  # type: ignore[arg-type]  # The only type allowed above.
 
-    def _wanted(self, opened: Iterable[Opened | DecodeError | PeerFault]) -> list[tuple[HeadName, bytes]]:
+    def _wanted(self, opened: Iterable[Opened | DecodeError | PeerFault | None]) -> list[tuple[HeadName, bytes]]:
         """Per head the global model that its log, these records included, names last, unless its pupil rests on it."""
         named = {head: state.transcript.model_digest for head, state in self._lanes.items()}
         aggregator = self._aggregator.party if self._aggregator is not None else None
@@ -214,14 +215,15 @@ class Participation:
         )
 
     # --- the turn -------------------------------------------------------------------------------------------------
-    def _turn(self, records: Sequence[Record], opened: Sequence[Opened | DecodeError | PeerFault]) -> None:
+    def _turn(self, records: Sequence[Record], opened: Sequence[Opened | DecodeError | PeerFault | None]) -> None:
         turn = _Turn(self._clock.now_ms())
         before = dict(self._lanes)
         with self._store.turn():
             for head in self._lanes:
                 self._step(head, Tick(turn.now_ms), turn)
             for record, each in zip(records, opened, strict=True):
-                self._read(record, each, turn)
+                if each is not None:
+                    self._read(record, each, turn)
             for head, pupil in self._study.pupils.items():
                 self._adopt(head, pupil, turn)
                 wanted = participant.wanted(self._lanes[head]) if head in turn.served else None

@@ -10,9 +10,9 @@ from typing import Final
 from federation.errors import PeerFault
 from federation.messages import PartyCertified, PartyRole
 from federation.secagg.certificates import Registry
-from streams.codec import DecodeError, decode
+from streams.codec import DecodeError, decode, kind_of
 from streams.ports import Log, Position, Record
-from streams.signed import Opened, open_record
+from streams.signed import Opened, open_envelope, unwrapped
 from streams.telemetry import FAULTS
 from streams.topology import PARTIES, Topic
 
@@ -55,16 +55,19 @@ class Parties:
         except (DecodeError, PeerFault):
             FAULTS.labels("bad_certificate").inc()  # The broker is not trusted: what the CA did not sign is noise.
 
-    async def open(self, record: Record, topic: Topic) -> Opened | DecodeError | PeerFault:
-        """The message in a record, its signature verified; or what is wrong with it."""
-        opened = self._open(record, topic)
+    async def open(self, record: Record, topic: Topic, passing: tuple[type, ...] = ()) -> Opened | DecodeError | PeerFault | None:
+        """The message in a record, its signature verified; or what is wrong with it; None, and nothing verified, for a type in `passing`."""
+        opened = self._open(record, topic, passing)
         if isinstance(opened, PeerFault) and opened.kind in _KEY_FAULTS and await self.catch_up():
-            return self._open(record, topic)
+            return self._open(record, topic, passing)
         return opened
 
-    def _open(self, record: Record, topic: Topic) -> Opened | DecodeError | PeerFault:
+    def _open(self, record: Record, topic: Topic, passing: tuple[type, ...]) -> Opened | DecodeError | PeerFault | None:
         try:
-            return open_record(record.value or b"", topic=topic, federation=self._federation, verify=self.registry.verify)
+            envelope = unwrapped(record.value or b"", topic)
+            if kind_of(envelope.payload) in passing:
+                return None
+            return open_envelope(envelope, topic=topic, federation=self._federation, verify=self.registry.verify)
         except (DecodeError, PeerFault) as fault:
             return fault
 

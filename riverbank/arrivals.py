@@ -67,6 +67,11 @@ def customer_id(institution: int, number: int) -> str:
     return f"c-{institution}-{number:010d}"
 
 
+def institution_of(customer: str) -> int:
+    """The institution's number, from a customer's identifier as `customer_id` made it."""
+    return int(customer.split("-")[1])
+
+
 def outcome_of(event: CardTransaction | CreditApplication, *, positive: bool, known_at_ms: int) -> OutcomeObserved:
     """The late label of a payment or an application, with an id of its own that follows from the event's."""
     return OutcomeObserved(

@@ -134,7 +134,8 @@ def broker_run(
     operator: Annotated[str, typer.Option(help="Who is above the access lists (CN in the subject, with OU=operator).")] = "operator",
 ) -> None:
     """Run one Kafka broker on this machine, until stopped."""
-    from riverbank.embedded.kafka import BrokerTls, EmbeddedKafka
+    from riverbank.embedded.configuration import BrokerTls
+    from riverbank.embedded.kafka import EmbeddedKafka
     from riverbank.provisioning.transport import tls_files
     from streams.access import Principal
     from streams.topology import Role
@@ -547,5 +548,6 @@ def evaluate(
 
     from riverbank.evaluation.tables import print_result
 
+    console = Console() if sys.stdout.isatty() else Console(width=160)
     for result in results:
-        print_result(result, Console())
+        print_result(result, console)

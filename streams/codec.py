@@ -60,10 +60,16 @@ def encode(message: Message) -> bytes:
         datum = known.shape.datum_of(message)
         problem = known.shape.problem_in(datum)
         if problem is None:
-            return _written(known.written, datum, known.header)
+            return known.header + _written(known.written, datum)
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise OwnFault(f"a {known.shape.kind.__name__} holds a value of a wrong type ({type(error).__name__})") from None
     raise OwnFault(f"a {known.shape.kind.__name__} cannot be sent: {problem[1]}")
+
+
+def kind_of(value: bytes) -> type | None:
+    """The message type that a single object's header names, read no further; None for none that is known."""
+    known = _by_header().get(value[:HEADER_BYTES])
+    return None if known is None else known.shape.kind
 
 
 def decode(value: bytes, allowed: tuple[type, ...], bytes_max: int) -> Message:
@@ -86,7 +92,8 @@ def _decoded(known: _Known, value: bytes) -> Message:
     stream.seek(HEADER_BYTES)
     try:
         datum = _read(stream, known.written)
-        canonical = _written_again(known.written, datum, known.header) == value
+        again = _written_again(known.written, datum)
+        canonical = len(value) == HEADER_BYTES + len(again) and value.endswith(again)  # The header is known; nothing is copied.
         if known.read is not None:
             stream.seek(HEADER_BYTES)
             datum = _read(stream, known.written, known.read)
@@ -111,18 +118,30 @@ def _read(stream: io.BytesIO, written: Any, read: Any = None) -> Any:
         raise _UnreadableError(type(error).__name__) from None  # Their texts quote the payload.
 
 
-def _written_again(schema: Any, datum: Any, header: bytes = b"") -> bytes:
+def _written_again(schema: Any, datum: Any) -> bytes | bytearray:
     try:
-        return _written(schema, datum, header)
+        return _written(schema, datum)
     except Exception as error:  # noqa: BLE001 As in _read(): it checks values inside unions that it does not check elsewhere.
         raise _UnreadableError(type(error).__name__) from None
 
 
-def _written(schema: Any, datum: Any, header: bytes = b"") -> bytes:
-    stream = io.BytesIO()
-    stream.write(header)
-    fastavro.schemaless_writer(stream, schema, datum)
-    return stream.getvalue()
+class _Sink:
+    """What fastavro writes into: it hands over its whole buffer in one piece, which is kept as it is."""
+
+    __slots__ = ("written",)
+
+    def __init__(self) -> None:
+        self.written: bytes | bytearray = b""
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Take what is written."""
+        self.written = self.written + data if self.written else data
+
+
+def _written(schema: Any, datum: Any) -> bytes | bytearray:
+    sink = _Sink()
+    fastavro.schemaless_writer(sink, schema, datum)  # type: ignore[arg-type]  # It wants no more of a stream than write().
+    return sink.written
 
 
 # --- the schemas a header may name ---------------------------------------------------------------------------------

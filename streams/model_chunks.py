@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 from federation.errors import PeerFault, require
 from federation.ids import digest_of
-from federation.limits import CHUNK_LENGTH_MAX, DIMENSION_MAX, RECORD_BYTES_MAX
+from federation.limits import DIMENSION_MAX, RECORD_BYTES_MAX
 from federation.messages import HeadName, ModelChunk
 
 Vector = NDArray[np.float64]
 
 VALUE_BYTES: Final = 8
-CHUNKS_MAX: Final = -(-DIMENSION_MAX // CHUNK_LENGTH_MAX)
+PIECE_LENGTH: Final = 1 << 16  # Values: 512 KiB, below Kafka's 1 MiB default.
+CHUNKS_MAX: Final = -(-DIMENSION_MAX // PIECE_LENGTH)
 JOINING_MAX: Final = 4  # Vectors of one head in the making; an aggregator that crashed leaves an unfinished one behind.
 
-require(CHUNK_LENGTH_MAX * VALUE_BYTES + 4096 < RECORD_BYTES_MAX, "a model chunk does not fit a Kafka record")
+require(PIECE_LENGTH * VALUE_BYTES + 4096 < RECORD_BYTES_MAX, "a model chunk does not fit a Kafka record")
 
 
 def model_digest(vector: Vector) -> bytes:
@@ -32,7 +33,7 @@ def model_digest(vector: Vector) -> bytes:
 def cut(head: HeadName, version: int, vector: Vector) -> tuple[ModelChunk, ...]:
     """The records of one model, float64[d] with d up to DIMENSION_MAX, in order."""
     body = vector.astype("<f8", copy=False).tobytes()
-    step = CHUNK_LENGTH_MAX * VALUE_BYTES
+    step = PIECE_LENGTH * VALUE_BYTES
     pieces = [body[start : start + step] for start in range(0, len(body), step)]
     digest = digest_of(body)
     return tuple(

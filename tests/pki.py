@@ -10,7 +10,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from riverbank.embedded.kafka import BrokerTls
+from riverbank.embedded.configuration import BrokerTls
 from riverbank.provisioning.bundles import CA_CERTIFICATE, KAFKA_CERTIFICATE, KAFKA_KEY, write_secret
 from riverbank.provisioning.transport_certificates import (
     Subject,

@@ -99,6 +99,8 @@ def _absorbed(  # noqa: PLR0911  # One branch per message.
             return replace(_between_rounds(state), share_tags=tags, model=model), ()
         case m.MaskedUpdate():
             return replace(state, updates={**state.updates, message.institution: message}), ()
+        case m.SharesRevealed() if state.opened is not None:
+            return state, ()  # The sum is open: nothing more is needed.
         case m.SharesRevealed():
             shares, faults = unmasking.open_revealed(
                 state.transcript, state.settings.sealing_secret, message, state.updates, state.share_tags

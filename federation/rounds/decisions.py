@@ -85,6 +85,8 @@ def _invitees(state: CoordinatorState, epoch: int) -> tuple[str, ...]:
 
     If too few remain, everybody: the accused may spoil rounds again, but a federation must not stop on an accusation.
     """
+    if not state.accused:
+        return state.invited
     trusted = tuple(name for name in state.invited if state.accused.get(name, -1) not in {epoch - 1, epoch})
     return trusted if len(trusted) >= COHORT_MIN else state.invited
 
@@ -229,13 +231,11 @@ def _decide_round(desk: _Desk, epoch: Epoch, current: Round) -> None:
         _decide_survivors(desk, epoch, current)
         return
     _ask_for_sum(desk, epoch, current)
-    refused = desk.state.refused
-    lacking = unmasking.lacking(epoch, desk.state.shares)
-    masked_sum = desk.state.masked_sum
+    refused, masked_sum = desk.state.refused, desk.state.masked_sum
     if refused is not None:
         _abandon(desk, m.AbandonReason.MISBEHAVIOUR, refused.detail, refused.at_fault)
         return
-    if desk.opened is None and current.phase is RoundPhase.UNMASKING and not lacking and masked_sum is not None:
+    if desk.opened is None and masked_sum is not None and not unmasking.lacking(epoch, desk.state.shares):
         desk.opened = _open(desk, current, masked_sum)
         if desk.opened is None:
             return
@@ -244,7 +244,7 @@ def _decide_round(desk: _Desk, epoch: Epoch, current: Round) -> None:
     if made is not None and vector is not None:
         _publish(desk, current, made, vector)
     elif desk.due(opened.unmask_deadline_ms):
-        _abandon(desk, *_why_unfinished(desk, epoch, current, lacking))
+        _abandon(desk, *_why_unfinished(desk, epoch, current))
 
 
 def _decide_survivors(desk: _Desk, epoch: Epoch, current: Round) -> None:
@@ -291,9 +291,10 @@ def _ask_for_sum(desk: _Desk, epoch: Epoch, current: Round) -> None:
     desk.propose(("SumChunks", current.opened.epoch, current.opened.round), asked)
 
 
-def _why_unfinished(desk: _Desk, epoch: Epoch, current: Round, lacking: tuple[str, ...]) -> tuple[m.AbandonReason, str]:
+def _why_unfinished(desk: _Desk, epoch: Epoch, current: Round) -> tuple[m.AbandonReason, str]:
     if current.phase is RoundPhase.ACKING:
         return m.AbandonReason.TOO_FEW_ACKS, f"{len(current.acks)} acks, {epoch.threshold} needed"
+    lacking = unmasking.lacking(epoch, desk.state.shares)
     if lacking:
         return m.AbandonReason.TOO_FEW_SHARES, f"{len(current.reveals)} members revealed shares; not enough of {', '.join(lacking)}"
     if desk.state.masked_sum is None:

@@ -13,6 +13,7 @@ from federation.rounds import participant_epoch, participant_round, reading
 from federation.rounds.effects import ContributionReady, Effect, Event, Received, Report, Tick
 from federation.rounds.participant_round import wanted
 from federation.rounds.participant_state import ParticipantSettings, ParticipantState, Terms
+from federation.rounds.phases import AGGREGATOR_ALONE_READS
 from federation.rounds.transcript import LATE, Transcript
 from federation.secagg.keys import Entropy
 
@@ -43,6 +44,8 @@ def step(state: ParticipantState, event: Event, entropy: Entropy) -> Outcome:
             return replace(state, now_ms=max(now_ms, state.now_ms or 0)), ()
         case ContributionReady():
             return participant_round.contribute(state, event, entropy)
+        case Received(message=message) if isinstance(message, AGGREGATOR_ALONE_READS):
+            return state, ()
         case Received():
             return _received(state, event, entropy)
         case _:

@@ -17,7 +17,7 @@ from federation.rounds.transcript import Epoch
 from federation.rounds.unmasking import tag_of
 from federation.secagg.agreement import round_public
 from federation.secagg.keys import KEY_BYTES, Entropy, Secret, drawn, x25519_public
-from federation.secagg.sealing import PURPOSE_ROUND_KEYS, Address, box_shares, open_shares
+from federation.secagg.sealing import BOX_OVERHEAD_BYTES, PURPOSE_ROUND_KEYS, Address, box_shares, channel_key, open_shares
 from federation.secagg.shares import SHARE_BYTES, draw_secret, joined, parted, split
 
 Outcome = tuple[ParticipantState, tuple[Effect, ...]]
@@ -68,27 +68,37 @@ def on_roster(state: ParticipantState, message: m.EpochRoster, entropy: Entropy)
         split(secrets.round_secret(number), threshold=epoch.threshold, members=len(epoch.members), entropy=entropy)
         for number in range(first, last + 1)
     ]
+    channel_keys = _channel_keys(settings.party, epoch, secrets.channel)
     boxes, tags = [], []
     for k, member in enumerate(epoch.members):
         shares = [row[k] for row in dealt]
         tags += [_tag(state, epoch, first + r, settings.party, member, share) for r, share in enumerate(shares)]
         if member == settings.party:
-            secrets = replace(secrets, held={member: Secret(joined(shares))}, dealt=True)
-            boxes.append(b"")
+            held = {member: Secret(joined(shares))}
+            boxes.append(bytes(SHARE_BYTES * epoch.announced.rounds + BOX_OVERHEAD_BYTES))
         else:
             address = _address(state, epoch, sender=settings.party, recipient=member)
-            peer_channel = epoch.keys[member].channel_key
-            boxes.append(box_shares(joined(shares), address, own_channel=secrets.channel, peer_channel=peer_channel, entropy=entropy))
+            boxes.append(box_shares(joined(shares), address, key=channel_keys[k], entropy=entropy))
+    secrets = replace(secrets, channel=Secret(b""), channel_keys=Secret(b"".join(key.reveal() for key in channel_keys)), held=held)
     said = m.EpochShares(
         head=message.head,
         group=message.group,
         epoch=message.epoch,
         institution=settings.party,
         roster_digest=epoch.roster_digest,
-        boxes=tuple(boxes),
+        boxes=b"".join(boxes),
         share_tags=b"".join(tags),
     )
     return state.with_secrets(message.epoch, secrets), (Publish(said),)
+
+
+def _channel_keys(party: str, epoch: Epoch, channel: Secret) -> list[Secret]:
+    """The key of the boxes between us and each member, in the roster's order; zeros for ourselves."""
+    own_public = epoch.keys[party].channel_key
+    return [
+        Secret(bytes(KEY_BYTES)) if member == party else channel_key(channel, own_public, epoch.keys[member].channel_key, accused=member)
+        for member in epoch.members
+    ]
 
 
 def on_shares(state: ParticipantState, message: m.EpochShares) -> Outcome:
@@ -107,13 +117,10 @@ def on_shares(state: ParticipantState, message: m.EpochShares) -> Outcome:
 
 def _opened(state: ParticipantState, epoch: Epoch, secrets: EpochSecrets, message: m.EpochShares) -> tuple[bytes, ...]:
     party, dealer, rounds = state.settings.party, message.institution, epoch.announced.rounds
-    plain = open_shares(
-        message.boxes[epoch.members.index(party)],
-        _address(state, epoch, sender=dealer, recipient=party),
-        own_channel=secrets.channel,
-        peer_channel=epoch.keys[dealer].channel_key,
-        plain_bytes=SHARE_BYTES * rounds,
-    )
+    address, key = _address(state, epoch, sender=dealer, recipient=party), secrets.channel_key(epoch.positions[dealer])
+    box_bytes = SHARE_BYTES * rounds + BOX_OVERHEAD_BYTES
+    end = box_bytes * epoch.positions[party]
+    plain = open_shares(message.boxes[end - box_bytes : end], address, key=key, plain_bytes=SHARE_BYTES * rounds)
     shares = parted(plain, rounds, accused=dealer)
     for number, share in enumerate(shares, start=epoch.announced.first_round):
         if _tag(state, epoch, number, dealer, party, share) != tag_of(epoch, message.share_tags, party, number):
@@ -139,7 +146,7 @@ def _tag(state: ParticipantState, epoch: Epoch, number: int, dealer: str, holder
         federation=state.settings.federation,
         round_id=RoundId(state.settings.lane, epoch.number, number),
         dealer=dealer,
-        position=epoch.members.index(holder) + 1,
+        position=epoch.positions[holder],
         purpose=PURPOSE_ROUND_KEYS,
     )
 

@@ -14,6 +14,7 @@ from federation.rounds import participant
 from federation.rounds.participant_state import EpochSecrets, OwnRound, ParticipantSettings, ParticipantState, SeedBox
 from federation.rounds.phases import EpochPhase, MemberStage, RoundPhase
 from federation.rounds.transcript import Ending, Epoch, Round
+from federation.rounds.transcript_epoch import all_keys
 from federation.secagg.keys import Secret
 
 
@@ -114,6 +115,7 @@ def _epoch(saved: m.EpochSaved | None) -> Epoch | None:
         phase=phase,
         keys={keys.institution: keys for keys in saved.keys},
         keys_digests=_digests(saved.keys_seen),
+        advertised=frozenset(key for keys in saved.keys for key in all_keys(keys)) if saved.roster is None else frozenset(),
         roster=saved.roster,
         roster_digest=saved.roster_digest,
         shares_digests=_digests(saved.shares_seen),
@@ -133,7 +135,6 @@ def _round_saved(current: Round | None) -> m.RoundSaved | None:
         survivors=current.survivors,
         survivors_digest=current.survivors_digest,
         acks=_seen(current.acks),
-        reveals=_seen(current.reveals),
     )
 
 
@@ -148,7 +149,6 @@ def _round(saved: m.RoundSaved | None) -> Round | None:
         survivors=saved.survivors,
         survivors_digest=saved.survivors_digest,
         acks=_digests(saved.acks),
-        reveals=_digests(saved.reveals),
     )
 
 
@@ -158,7 +158,7 @@ def _secrets_saved(epoch: int, secrets: EpochSecrets) -> m.SecretsSaved:
         channel=secrets.channel.reveal(),
         first_left=secrets.first_left,
         round_secrets=secrets.round_secrets.reveal(),
-        dealt=secrets.dealt,
+        channel_keys=secrets.channel_keys.reveal(),
         held=tuple(m.SharesHeld(dealer=dealer, shares=shares.reveal()) for dealer, shares in sorted(secrets.held.items())),
     )
 
@@ -168,6 +168,6 @@ def _secrets(saved: m.SecretsSaved) -> EpochSecrets:
         channel=Secret(saved.channel),
         first_left=saved.first_left,
         round_secrets=Secret(saved.round_secrets),
+        channel_keys=Secret(saved.channel_keys),
         held={held.dealer: Secret(held.shares) for held in saved.held},
-        dealt=saved.dealt,
     )

@@ -11,13 +11,13 @@ import numpy as np
 
 from federation import messages as m
 from federation.errors import OwnFault, PeerFault
-from federation.ids import digest_of
+from federation.ids import body_digest_of
 from federation.limits import corrupt_of
 from federation.rounds.commitments import TAG_BYTES, secret_commitment, share_tag
 from federation.rounds.effects import ContributionReady, Effect, PrepareContribution, Publish, Report, RingVector, RoundEnded
 from federation.rounds.participant_state import EpochSecrets, OwnRound, ParticipantState, SeedBox
 from federation.rounds.phases import MEMBER_MOVES, AckQuorum, MemberStage, RoundPhase
-from federation.rounds.transcript import Epoch, Round, Transcript
+from federation.rounds.transcript import SEED_BOX_BYTES, Epoch, Round, Transcript
 from federation.rounds.transcript_round import survivors_min
 from federation.rounds.unmasking import ABSENT
 from federation.secagg.agreement import pair_seed, round_public, round_scalar, self_seed
@@ -140,17 +140,17 @@ def _update(
     """The update, and our own share of our self seed."""
     party, opened = state.settings.party, state.transcript.opened_round().opened
     shares = split(self_secret, threshold=epoch.threshold, members=len(epoch.members), entropy=entropy)
+    peers = frozenset(epoch.peers) - {party}
     boxes = [
         box_shares(
             share,
             _seed_address(state, epoch, sender=party, recipient=member),
-            own_channel=secrets.channel,
-            peer_channel=epoch.keys[member].channel_key,
+            key=secrets.channel_key(position),
             entropy=entropy,
         )
-        if member != party and member in epoch.peers
-        else b""
-        for member, share in zip(epoch.members, shares, strict=True)
+        if member in peers
+        else bytes(SEED_BOX_BYTES)
+        for (member, position), share in zip(epoch.positions.items(), shares, strict=True)
     ]
     update = m.MaskedUpdate(
         head=opened.head,
@@ -160,14 +160,14 @@ def _update(
         institution=party,
         ready_digest=epoch.ready_digest,
         model_digest=opened.model_digest,
-        chunk_digests=tuple(digest_of(chunk.body) for chunk in chunks),
+        chunk_digests=tuple(body_digest_of(chunk.body) for chunk in chunks),
         secret_commitment=secret_commitment(
             self_secret, federation=state.settings.federation, round_id=state.transcript.round_id(), dealer=party
         ),
-        seed_boxes=tuple(boxes),
+        seed_boxes=b"".join(boxes),
         share_tags=b"".join(_seed_tag(state, epoch, party, member, share) for member, share in zip(epoch.members, shares, strict=True)),
     )
-    return update, shares[epoch.members.index(party)]
+    return update, shares[epoch.positions[party] - 1]
 
 
 def on_masked(state: ParticipantState, message: m.MaskedUpdate) -> Outcome:
@@ -180,9 +180,14 @@ def on_masked(state: ParticipantState, message: m.MaskedUpdate) -> Outcome:
             return state, ()
         fault = Report("own_identity_twice", party, "a masked update that is not ours", state.transcript.round_id())
         return replace(state, stage=MemberStage.WATCHING), (fault,)
-    at = state.transcript.running().members.index(party)
-    box = SeedBox(message.seed_boxes[at], message.share_tags[TAG_BYTES * at : TAG_BYTES * (at + 1)])
+    position = state.transcript.running().positions[party]
+    box = SeedBox(_part(message.seed_boxes, SEED_BOX_BYTES, position), _part(message.share_tags, TAG_BYTES, position))
     return replace(state, own=replace(state.own, boxes={**state.own.boxes, message.institution: box})), ()
+
+
+def _part(joined: bytes, length: int, position: int) -> bytes:
+    """What stands at `position`, from 1, of pieces of one length."""
+    return joined[length * (position - 1) : length * position]
 
 
 def on_survivors(state: ParticipantState, message: m.SurvivorsNamed) -> Outcome:
@@ -247,8 +252,7 @@ def _share_of(state: ParticipantState, epoch: Epoch, current: Round, secrets: Ep
     share = open_shares(
         boxed.box,
         _seed_address(state, epoch, sender=peer, recipient=party),
-        own_channel=secrets.channel,
-        peer_channel=epoch.keys[peer].channel_key,
+        key=secrets.channel_key(epoch.positions[peer]),
         plain_bytes=SHARE_BYTES,
     )
     checked_share(share, accused=peer)
@@ -278,7 +282,7 @@ def _seed_tag(state: ParticipantState, epoch: Epoch, dealer: str, holder: str, s
         federation=state.settings.federation,
         round_id=state.transcript.round_id(),
         dealer=dealer,
-        position=epoch.members.index(holder) + 1,
+        position=epoch.positions[holder],
         purpose=PURPOSE_SELF_SEED,
     )
 

@@ -68,13 +68,24 @@ class EpochSecrets:
     """An institution's secrets of one epoch; those of past rounds are gone.
 
     `round_secrets` is 32 bytes for each round from `first_left` on; `held` the same of every dealer's shares, our own included.
+    `channel_keys`, 32 bytes for each member in the roster's order (ours: zeros), are made when our shares are dealt, and `channel` is
+    erased then: no other key can be made of it any more.
     """
 
     channel: Secret
     first_left: int
     round_secrets: Secret
+    channel_keys: Secret = field(default_factory=lambda: Secret(b""))
     held: Mapping[str, Secret] = field(default_factory=dict, repr=False)
-    dealt: bool = False
+
+    @property
+    def dealt(self) -> bool:
+        """Whether we have dealt our shares."""
+        return len(self.channel_keys) > 0
+
+    def channel_key(self, position: int) -> Secret:
+        """The key of the boxes between us and the member at this position (from 1)."""
+        return Secret(self.channel_keys.reveal()[KEY_BYTES * (position - 1) : KEY_BYTES * position])
 
     def round_secret(self, number: int) -> Secret:
         """The secret behind our key for a round; OwnFault if it is erased."""

@@ -101,6 +101,8 @@ AGGREGATOR_SAYS: Final = (
     m.RoundOpened, m.SurvivorsNamed, m.ModelPublished, m.RoundAbandoned,
 )  # fmt: skip
 INSTITUTION_SAYS: Final = (m.EpochKeys, m.EpochShares, m.MaskedUpdate, m.SurvivorsAcked, m.SharesRevealed)
+# Sealed to the aggregator, and nothing that a member does depends on it: members pass over it unopened.
+AGGREGATOR_ALONE_READS: Final = (m.SharesRevealed,)
 
 
 def rendered() -> str:

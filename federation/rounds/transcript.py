@@ -15,6 +15,8 @@ from federation.ids import Lane, RoundId
 from federation.rounds.effects import Received
 from federation.rounds.phases import EPOCH_MOVES, ROUND_MOVES, EpochPhase, MemberStage, RoundPhase, Word
 from federation.secagg.quantize import contribution_length
+from federation.secagg.sealing import BOX_OVERHEAD_BYTES
+from federation.secagg.shares import SHARE_BYTES
 
 LaneMessage: TypeAlias = (
     m.EpochAnnounced
@@ -47,26 +49,27 @@ class Epoch:
     phase: EpochPhase = EpochPhase.KEYS
     keys: Mapping[str, m.EpochKeys] = field(default_factory=dict)  # Only the roster's, once there is one.
     keys_digests: Mapping[str, bytes] = field(default_factory=dict)
+    advertised: frozenset[bytes] = frozenset()  # All keys of `keys`, while more may come: none may come twice.
     roster: m.EpochRoster | None = None
     roster_digest: bytes = b""
     shares_digests: Mapping[str, bytes] = field(default_factory=dict)
     ready: m.EpochReady | None = None
     ready_digest: bytes = b""
+    members: tuple[str, ...] = field(init=False)  # The roster, sorted; empty before it is named.
+    peers: tuple[str, ...] = field(init=False)  # The members ready for rounds, sorted; empty before they are named.
+    positions: Mapping[str, int] = field(init=False)  # A member's place in the roster, from 1: where its shares are taken.
+
+    def __post_init__(self) -> None:
+        # Made once: every record of a round is read against them.
+        members = tuple(member.institution for member in self.roster.members) if self.roster else ()
+        object.__setattr__(self, "members", members)
+        object.__setattr__(self, "peers", tuple(member.institution for member in self.ready.members) if self.ready else ())
+        object.__setattr__(self, "positions", {member: position for position, member in enumerate(members, start=1)})
 
     @property
     def number(self) -> int:
         """Which epoch of the lane."""
         return self.announced.epoch
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The roster, sorted; empty before it is named. A member's position is its index + 1."""
-        return tuple(member.institution for member in self.roster.members) if self.roster else ()
-
-    @property
-    def peers(self) -> tuple[str, ...]:
-        """The members ready for rounds, sorted; empty before they are named."""
-        return tuple(member.institution for member in self.ready.members) if self.ready else ()
 
     @property
     def threshold(self) -> int:
@@ -103,7 +106,7 @@ class Round:
     survivors: tuple[str, ...] = ()
     survivors_digest: bytes = b""
     acks: Mapping[str, bytes] = field(default_factory=dict)
-    reveals: Mapping[str, bytes] = field(default_factory=dict)
+    reveals: Mapping[str, bytes] = field(default_factory=dict)  # Members pass over them: for them it stays empty.
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,9 @@ class Transcript:
                 return epoch
         raise PeerFault("stale", f"epoch {number} is not being set up or used", accused=accused)
 
+
+SEED_BOX_BYTES: Final = SHARE_BYTES + BOX_OVERHEAD_BYTES
+"""A boxed share of a self seed."""
 
 DIFFERENCE_MIN: Final = 2
 """Two sums of nearly the same data must differ by at least that many institutions, or not at all."""

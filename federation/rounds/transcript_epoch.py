@@ -21,6 +21,8 @@ from federation.rounds.effects import Received
 from federation.rounds.phases import EpochPhase
 from federation.rounds.transcript import Epoch, Transcript, epoch_move, repeated, require_peer
 from federation.secagg.quantize import parameter_problem
+from federation.secagg.sealing import BOX_OVERHEAD_BYTES
+from federation.secagg.shares import SHARE_BYTES
 
 _P: Final = 2**255 - 19
 # The u-coordinates of order 1, 2, 4 and 8 on the curve and its twist, and their encodings above the prime (RFC 7748
@@ -79,22 +81,24 @@ def keys(transcript: Transcript, message: m.EpochKeys, received: Received) -> Tr
     phase = epoch_move(epoch, message, accused=sender)
     require_peer(sender in epoch.announced.invited, "not_entitled", "not invited", accused=sender)
     require_peer(len(message.round_keys) == 32 * epoch.announced.rounds, "bad_key", "not one key per round", accused=sender)
-    offered = _all_keys(message)
+    offered = all_keys(message)
     require_peer(not any(is_low_order(key) for key in offered), "bad_key", "a key of low order", accused=sender)
-    known = {key for other in epoch.keys.values() for key in _all_keys(other)}
     # A copied key would make its owner take the copier for himself and refuse to mask.
-    require_peer(len(set(offered)) == len(offered) and known.isdisjoint(offered), "bad_key", "a key twice", accused=sender)
+    once = len(set(offered)) == len(offered) and epoch.advertised.isdisjoint(offered)
+    require_peer(once, "bad_key", "a key twice", accused=sender)
     return transcript.with_epoch(
         replace(
             epoch,
             phase=phase,
             keys={**epoch.keys, sender: message},
             keys_digests={**epoch.keys_digests, sender: received.digest},
+            advertised=epoch.advertised.union(offered),
         )
     )
 
 
-def _all_keys(message: m.EpochKeys) -> list[bytes]:
+def all_keys(message: m.EpochKeys) -> list[bytes]:
+    """The channel key, then the key of every round."""
     return [message.channel_key, *(message.round_keys[at : at + 32] for at in range(0, len(message.round_keys), 32))]
 
 
@@ -125,6 +129,7 @@ def roster(transcript: Transcript, message: m.EpochRoster, received: Received) -
             roster_digest=received.digest,
             keys={name: epoch.keys[name] for name in names},
             keys_digests={name: epoch.keys_digests[name] for name in names},
+            advertised=frozenset(),
         )
     )
 
@@ -139,11 +144,10 @@ def shares(transcript: Transcript, message: m.EpochShares, received: Received) -
     names = epoch.members
     require_peer(sender in names, "not_entitled", "not a member", accused=sender)
     require_peer(message.roster_digest == epoch.roster_digest, "split_view", "consents to another roster", accused=sender)
-    shape = [bool(box) for box in message.boxes] == [name != sender for name in names]
-    require_peer(shape, "bad_box", "not one box per peer", accused=sender)
-    require_peer(
-        len(message.share_tags) == TAG_BYTES * len(names) * epoch.announced.rounds, "bad_share", "not one tag per share", accused=sender
-    )
+    rounds = epoch.announced.rounds
+    boxes_bytes = len(names) * (SHARE_BYTES * rounds + BOX_OVERHEAD_BYTES)
+    require_peer(len(message.boxes) == boxes_bytes, "bad_box", "not one box per member", accused=sender)
+    require_peer(len(message.share_tags) == TAG_BYTES * len(names) * rounds, "bad_share", "not one tag per share", accused=sender)
     return transcript.with_epoch(replace(epoch, phase=phase, shares_digests={**epoch.shares_digests, sender: received.digest}))
 
 

@@ -12,7 +12,18 @@ from federation.limits import COHORT_MIN
 from federation.rounds.commitments import TAG_BYTES
 from federation.rounds.effects import Received
 from federation.rounds.phases import ROUND_MOVES, AckQuorum, EpochPhase, RoundPhase
-from federation.rounds.transcript import Ending, Epoch, Round, Transcript, epoch_move, is_over, repeated, require_peer, round_move
+from federation.rounds.transcript import (
+    SEED_BOX_BYTES,
+    Ending,
+    Epoch,
+    Round,
+    Transcript,
+    epoch_move,
+    is_over,
+    repeated,
+    require_peer,
+    round_move,
+)
 
 
 def opened(transcript: Transcript, message: m.RoundOpened, received: Received) -> Transcript:
@@ -73,8 +84,7 @@ def masked(transcript: Transcript, message: m.MaskedUpdate, received: Received) 
     require_peer(message.ready_digest == epoch.ready_digest, "split_view", "says another ready set than opened", accused=sender)
     require_peer(message.model_digest == current.opened.model_digest, "split_view", "says another model than opened", accused=sender)
     require_peer(len(message.chunk_digests) == epoch.chunks(), "bad_shape", "another number of chunks", accused=sender)
-    shape = [bool(box) for box in message.seed_boxes] == [name != sender and name in epoch.peers for name in epoch.members]
-    require_peer(shape, "bad_box", "not one box per ready peer", accused=sender)
+    require_peer(len(message.seed_boxes) == SEED_BOX_BYTES * len(epoch.members), "bad_box", "not one box per member", accused=sender)
     require_peer(len(message.share_tags) == TAG_BYTES * len(epoch.members), "bad_share", "not one tag per share", accused=sender)
     return replace(transcript, round=replace(current, phase=phase, updates={**current.updates, sender: received.digest}))
 
@@ -142,13 +152,12 @@ def revealed(transcript: Transcript, message: m.SharesRevealed, received: Receiv
 
 
 def published(transcript: Transcript, message: m.ModelPublished, received: Received) -> Transcript:
-    """The round ended in a model. Fault "bad_model": not this round's survivors, base or version, or before the threshold's shares."""
+    """The round ended in a model. Fault "bad_model": not this round's survivors, base or version."""
     sender = received.sender
     if _ended_before(transcript, message, received):
         return transcript
     round_move(transcript, message, accused=sender)
-    epoch, current = transcript.running(), transcript.opened_round()
-    require_peer(len(current.reveals) >= epoch.threshold, "bad_model", "before the threshold's shares", accused=sender)
+    current = transcript.opened_round()
     claim = (message.version, message.base_digest, message.contributors, message.survivors_digest)
     due = (current.opened.model_version + 1, current.opened.model_digest, current.survivors, current.survivors_digest)
     require_peer(claim == due, "bad_model", "not made from this round", accused=sender)

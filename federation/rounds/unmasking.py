@@ -5,7 +5,9 @@ Never rebuilds both secrets of one member: for a survivor the self seed, for a d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final, TypeAlias
 
 from federation import messages as m
@@ -30,7 +32,7 @@ RevealedShares: TypeAlias = Mapping[str, Mapping[str, bytes]]
 
 def tag_of(epoch: Epoch, tags: bytes, holder: str, number: int | None) -> bytes:
     """The 16 bytes of `tags` that commit to `holder`'s share; `number` is the round for an epoch's tags, None for one round's."""
-    at = epoch.members.index(holder)
+    at = epoch.positions[holder] - 1
     if number is not None:
         at = at * epoch.announced.rounds + number - epoch.announced.first_round
     return tags[TAG_BYTES * at : TAG_BYTES * (at + 1)]
@@ -60,7 +62,7 @@ def open_revealed(
             purpose, tag = PURPOSE_SELF_SEED, tag_of(epoch, updates[dealer].share_tags, revealer, None)
         else:
             purpose, tag = PURPOSE_ROUND_KEYS, tag_of(epoch, epoch_tags[epoch.number][dealer], revealer, current.opened.round)
-        position = epoch.members.index(revealer) + 1
+        position = epoch.positions[revealer]
         made = share_tag(
             share, federation=transcript.federation, round_id=transcript.round_id(), dealer=dealer, position=position, purpose=purpose
         )
@@ -78,7 +80,8 @@ def sum_digest(total: RingVector) -> bytes:
 
 def lacking(epoch: Epoch, shares: RevealedShares) -> tuple[str, ...]:
     """The ready members of whose secret there are not yet threshold-many good shares."""
-    return tuple(dealer for dealer in epoch.peers if sum(dealer in held for held in shares.values()) < epoch.threshold)
+    held = Counter(chain.from_iterable(shares.values()))
+    return tuple(dealer for dealer in epoch.peers if held[dealer] < epoch.threshold)
 
 
 def open_sum(transcript: Transcript, shares: RevealedShares, updates: Mapping[str, m.MaskedUpdate], masked_sum: RingVector) -> RingVector:
@@ -128,7 +131,7 @@ def _rebuilt(epoch: Epoch, shares: RevealedShares) -> dict[str, Secret]:
     """Every ready member's secret, from threshold-many shares each; dealers with the same holders are combined together."""
     holders: dict[tuple[int, ...], list[str]] = {}
     for dealer in epoch.peers:
-        positions = [epoch.members.index(revealer) + 1 for revealer in sorted(shares) if dealer in shares[revealer]]
+        positions = [epoch.positions[revealer] for revealer in sorted(shares) if dealer in shares[revealer]]
         holders.setdefault(tuple(positions[: epoch.threshold]), []).append(dealer)
     secrets: dict[str, Secret] = {}
     for positions_used, dealers in holders.items():

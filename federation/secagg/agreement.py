@@ -5,6 +5,8 @@ Never gives the same seed to two rounds, models, rosters or pairs: all of them a
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from federation.errors import PeerFault
 from federation.ids import RoundId
 from federation.secagg.keys import Secret, derive, framed, number, x25519_public, x25519_shared
@@ -24,6 +26,7 @@ def round_public(round_secret: Secret) -> bytes:
     return x25519_public(round_scalar(round_secret))
 
 
+@lru_cache(maxsize=64)
 def round_context(federation: str, round_id: RoundId) -> bytes:
     """The round, spelled so that no two rounds of any two federations are alike."""
     lane = round_id.lane

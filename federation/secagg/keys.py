@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import struct
 from collections.abc import Callable
 from typing import Final, NoReturn
 
@@ -21,6 +22,7 @@ Entropy = Callable[[int], bytes]
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 _DOMAIN: Final = b"riverbank/derive/1"
+_LENGTH: Final = struct.Struct("<I").pack
 
 
 class Secret:
@@ -70,7 +72,10 @@ def framed(*parts: bytes) -> bytes:
     >>> framed(b"ab", b"c") == framed(b"a", b"bc")
     False
     """
-    return b"".join(len(part).to_bytes(4, "little") + part for part in parts)
+    pieces: list[bytes] = []
+    for part in parts:
+        pieces += (_LENGTH(len(part)), part)
+    return b"".join(pieces)
 
 
 def number(value: int) -> bytes:

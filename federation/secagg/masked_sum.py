@@ -16,7 +16,15 @@ from federation.secagg.agreement import pair_seed, round_public, round_scalar, s
 from federation.secagg.keys import KEY_BYTES, Entropy, Secret, drawn, x25519_public
 from federation.secagg.masks import apply_masks, pair_sign, remove_masks
 from federation.secagg.ring import RingVector
-from federation.secagg.sealing import BOX_OVERHEAD_BYTES, PURPOSE_ROUND_KEYS, PURPOSE_SELF_SEED, Address, box_shares, open_shares
+from federation.secagg.sealing import (
+    BOX_OVERHEAD_BYTES,
+    PURPOSE_ROUND_KEYS,
+    PURPOSE_SELF_SEED,
+    Address,
+    box_shares,
+    channel_key,
+    open_shares,
+)
 from federation.secagg.secure_sum import Once, SumTerms
 from federation.secagg.shares import SHARE_BYTES, checked_share, combine, draw_secret, joined, parted, split
 
@@ -108,15 +116,17 @@ class MaskedSum:
                 own[member] = share
             else:
                 address = _address(terms, self._name, member, purpose)
-                peer_channel = self._peers[member].channel
-                boxes[member] = box_shares(share, address, own_channel=self._channel, peer_channel=peer_channel, entropy=self._entropy)
+                boxes[member] = box_shares(share, address, key=self._channel_key(member), entropy=self._entropy)
         return boxes
 
     def _opened(self, box: bytes, sender: str, purpose: bytes) -> bytes:
         address = _address(self._terms, sender, self._name, purpose)
-        peer_channel = self._peers[sender].channel
-        share = open_shares(box, address, own_channel=self._channel, peer_channel=peer_channel, plain_bytes=SHARE_BYTES)
+        share = open_shares(box, address, key=self._channel_key(sender), plain_bytes=SHARE_BYTES)
         return checked_share(share, accused=sender)
+
+    def _channel_key(self, peer: str) -> Secret:
+        own_public = self._peers[self._name].channel
+        return channel_key(self._channel, own_public, self._peers[peer].channel, accused=peer)
 
 
 class MaskOpener:

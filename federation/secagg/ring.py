@@ -54,10 +54,10 @@ def to_bytes(values: RingVector) -> bytes:
 
 
 def from_bytes(body: bytes, length: int, *, accused: str) -> RingVector:
-    """uint32[length], writable; PeerFault "bad_length" unless `body` has exactly 4 * length bytes."""
+    """uint32[length], a read-only view of `body`; PeerFault "bad_length" unless that has exactly 4 * length bytes."""
     if len(body) != VALUE_BYTES * length:
         raise PeerFault("bad_length", f"{len(body)} bytes where {VALUE_BYTES * length} were due", accused=accused)
-    return np.frombuffer(body, dtype="<u4").astype(np.uint32)
+    return np.frombuffer(body, dtype="<u4").astype(np.uint32, copy=False)
 
 
 def _same(total: RingVector, values: RingVector) -> None:

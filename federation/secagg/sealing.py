@@ -5,10 +5,11 @@ Never proves who sealed a body: a sealed body is anonymous, so it always travels
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nacl import bindings
 from nacl import exceptions as nacl_exceptions
 
@@ -19,7 +20,8 @@ from federation.secagg.keys import KEY_BYTES, Entropy, Secret, derive, drawn, fr
 NONCE_BYTES: Final = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 TAG_BYTES: Final = bindings.crypto_aead_xchacha20poly1305_ietf_ABYTES
 BOX_OVERHEAD_BYTES: Final = NONCE_BYTES + TAG_BYTES
-SEAL_OVERHEAD_BYTES: Final = bindings.crypto_box_SEALBYTES
+SEAL_OVERHEAD_BYTES: Final = KEY_BYTES + 16
+_SEAL_NONCE: Final = bytes(12)
 
 PURPOSE_ROUND_KEYS: Final = b"round-key-shares"
 PURPOSE_SELF_SEED: Final = b"self-seed-share"
@@ -46,25 +48,31 @@ class Address:
         )  # fmt: skip
 
 
-def box_shares(plain: bytes, address: Address, *, own_channel: Secret, peer_channel: bytes, entropy: Entropy) -> bytes:
-    """`plain` for the recipient alone: 24-byte nonce, then XChaCha20-Poly1305 ciphertext and tag.
+def channel_key(own_channel: Secret, own_public: bytes, peer_channel: bytes, *, accused: str) -> Secret:
+    """The key of all boxes between two members, one and the same at both ends: made once an epoch.
 
-    `own_channel` is the sender's X25519 scalar, `peer_channel` the recipient's public key, both of this epoch.
-    PeerFault "bad_key" accuses the recipient.
+    `own_channel` is our X25519 scalar of this epoch and `own_public` its public key, `peer_channel` the public key of `accused`.
+    PeerFault "bad_key": low order, or our own key sent back.
     """
-    key = _channel_key(own_channel, peer_channel, accused=address.recipient)
+    if own_public == peer_channel:
+        raise PeerFault("bad_key", "our own channel key sent back to us", accused=accused)
+    shared = x25519_shared(own_channel, peer_channel, accused=accused)
+    return derive(shared, purpose=b"share-box", context=framed(*sorted((own_public, peer_channel))))
+
+
+def box_shares(plain: bytes, address: Address, *, key: Secret, entropy: Entropy) -> bytes:
+    """`plain` for the recipient alone, under the `channel_key` with it: 24-byte nonce, then XChaCha20-Poly1305 ciphertext and tag."""
     nonce = drawn(entropy, NONCE_BYTES)
     return nonce + bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plain, address.to_bytes(), nonce, key.reveal())
 
 
-def open_shares(box: bytes, address: Address, *, own_channel: Secret, peer_channel: bytes, plain_bytes: int) -> bytes:
-    """What `box_shares` was given, opened by the recipient; `plain_bytes` is how many bytes are due.
+def open_shares(box: bytes, address: Address, *, key: Secret, plain_bytes: int) -> bytes:
+    """What `box_shares` was given, opened by the recipient under the same key; `plain_bytes` is how many bytes are due.
 
-    PeerFault "bad_box" accuses the sender: wrong length, another address, or not boxed by the owner of `peer_channel`.
+    PeerFault "bad_box" accuses the sender: wrong length, another address, or boxed under another key.
     """
     if len(box) != plain_bytes + BOX_OVERHEAD_BYTES:
         raise PeerFault("bad_box", f"{len(box)} bytes where {plain_bytes + BOX_OVERHEAD_BYTES} were due", accused=address.sender)
-    key = _channel_key(own_channel, peer_channel, accused=address.sender)
     try:
         return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(box[NONCE_BYTES:], address.to_bytes(), box[:NONCE_BYTES], key.reveal())
     except nacl_exceptions.CryptoError as forged:
@@ -72,29 +80,30 @@ def open_shares(box: bytes, address: Address, *, own_channel: Secret, peer_chann
 
 
 def seal(plain: bytes, sealing_key: bytes, *, entropy: Entropy) -> bytes:
-    """`plain` for the holder of `sealing_key` (X25519): a NaCl sealed box, 48 bytes longer, whose ephemeral key is drawn from `entropy`."""
+    """`plain` for the holder of `sealing_key` (X25519): a fresh public key, then AES-256-GCM ciphertext and tag; 48 bytes longer.
+
+    ECIES: the key is derived from the agreement of the fresh key, drawn from `entropy`, with `sealing_key`. It is used once, so the
+    nonce (NIST SP 800-38D section 8) is zero.
+    """
     if len(sealing_key) != KEY_BYTES:
         raise OwnFault("a sealing key has 32 bytes")
-    ephemeral = Secret(drawn(entropy, KEY_BYTES))
-    public = x25519_public(ephemeral)
-    # As libsodium's crypto_box_seal, which would draw the ephemeral key by itself.
-    nonce = hashlib.blake2b(public + sealing_key, digest_size=bindings.crypto_box_NONCEBYTES).digest()
-    return public + bindings.crypto_box_easy(plain, nonce, sealing_key, ephemeral.reveal())
+    fresh = Secret(drawn(entropy, KEY_BYTES))
+    public = x25519_public(fresh)
+    key = _seal_key(x25519_shared(fresh, sealing_key, accused=""), public, sealing_key)
+    return public + AESGCM(key.reveal()).encrypt(_SEAL_NONCE, plain, None)
 
 
 def unseal(sealed: bytes, sealing_secret: Secret, *, plain_bytes: int, accused: str) -> bytes:
     """What `seal` was given; PeerFault "bad_seal" unless it opens and has exactly `plain_bytes` bytes."""
     if len(sealed) != plain_bytes + SEAL_OVERHEAD_BYTES:
         raise PeerFault("bad_seal", f"{len(sealed)} bytes where {plain_bytes + SEAL_OVERHEAD_BYTES} were due", accused=accused)
+    public = sealed[:KEY_BYTES]
+    key = _seal_key(x25519_shared(sealing_secret, public, accused=accused), public, x25519_public(sealing_secret))
     try:
-        return bindings.crypto_box_seal_open(sealed, x25519_public(sealing_secret), sealing_secret.reveal())
-    except nacl_exceptions.CryptoError as forged:
+        return AESGCM(key.reveal()).decrypt(_SEAL_NONCE, memoryview(sealed)[KEY_BYTES:], None)
+    except InvalidTag as forged:
         raise PeerFault("bad_seal", "was not sealed to this key", accused=accused) from forged
 
 
-def _channel_key(own_channel: Secret, peer_channel: bytes, *, accused: str) -> Secret:
-    own_public = x25519_public(own_channel)
-    if own_public == peer_channel:
-        raise PeerFault("bad_key", "our own channel key sent back to us", accused=accused)
-    shared = x25519_shared(own_channel, peer_channel, accused=accused)
-    return derive(shared, purpose=b"share-box", context=framed(*sorted((own_public, peer_channel))))
+def _seal_key(shared: Secret, public: bytes, sealing_key: bytes) -> Secret:
+    return derive(shared, purpose=b"seal", context=framed(public, sealing_key))

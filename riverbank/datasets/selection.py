@@ -22,6 +22,7 @@ FOLDERS: Final = {
     "taiwan": "credit_taiwan",
     "handbook": "fraud_handbook",
     "santander": "rec_santander",
+    "ml100k": "rec_ml100k",
 }
 
 

@@ -79,7 +79,7 @@ def _labelled(
 def _thirds(folder: Path) -> tuple[float, float]:
     """The credit limits that a third, and two thirds, of the customers do not exceed."""
     limits = sorted(number_of(text) or 0.0 for text, _ in read_rows(find_file(folder, FILE), ("LIMIT_BAL", "SEX")))
-    return limits[len(limits) // 3], limits[2 * len(limits) // 3]
+    return limits[(len(limits) - 1) // 3], limits[2 * (len(limits) - 1) // 3]
 
 
 def _numbers(values: dict[str, str]) -> dict[str, float]:

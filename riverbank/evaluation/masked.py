@@ -178,7 +178,7 @@ class MaskedRounds:
             opened = await self._parties.open(record, CHUNKS)
             if not isinstance(opened, Opened) or not isinstance(opened.message, MaskedChunk):
                 raise Broken(f"a chunk cannot be opened: {opened}")
-            self._sums.arrive(opened.message, record.offset)
+            self._sums.arrive(opened.message, opened.digest, record.offset)
         round_id, values, length = asked.round_id, contribution_length(asked.parameters), asked.parameters.chunk_length
         pieces = []
         for chunk, start in enumerate(range(0, values, length)):

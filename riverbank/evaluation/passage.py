@@ -36,14 +36,20 @@ class Cadence:
 
 @dataclass(slots=True)
 class Beat:
-    """Tells when a round is due; a pause without events has one round, not many."""
+    """Tells when a round is due; a pause without events has one round, not many.
+
+    `then`: from that time on another cadence, beginning with a round.
+    """
 
     cadence: Cadence
+    then: tuple[int, Cadence] | None = None
     _events: int = 0
     _due_ms: int | None = field(default=None)
 
     def due(self, arrival: Arrival) -> bool:
         """Whether a round is due before this arrival."""
+        if self.then is not None and arrival.at_ms >= self.then[0]:
+            self._due_ms, self.cadence, self.then = *self.then, None
         every, event_ms = self.cadence.events, self.cadence.event_ms
         if every is not None:
             due = self._events == every

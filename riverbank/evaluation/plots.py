@@ -70,6 +70,11 @@ def plots(result: Result) -> Iterator[Plot]:
     shown = [row for row in result.rows if row.round_every in {None, *cadences[:1]}]
     yield Plot("institutions", f"{title} on each institution's own rows", lambda: _institutions(shown, measure))
     yield Plot("course", f"{title} from the first to the last part of the stream, all rows together", lambda: _course(shown, measure))
+    if any(row.immunity is not None for row in shown):
+        caption = (
+            "Recall of the attack at the institutions not struck, each looking at the 1 % of its ordinary payments most suspicious to it"
+        )
+        yield Plot("immunity", caption, lambda: _immunity(shown))
     sent = [row for row in result.rows if row.bytes_sent is not None]
     if len({row.round_every for row in sent}) > 1:
         caption = f"{title}, mean over institutions, against what each institution sends; more rounds to the right"
@@ -107,6 +112,19 @@ def _course(rows: Sequence[Row], measure: str) -> Figure:
     return figure
 
 
+def _immunity(rows: Sequence[Row]) -> Figure:
+    figure = Figure(figsize=(8, 3.6))
+    axes = figure.subplots()
+    for row, look in _looks([row for row in rows if row.immunity is not None]):
+        moments = row.immunity.moments if row.immunity is not None else []
+        axes.plot([each.minute for each in moments], [each.recall for each in moments], **look | {"markersize": 3})
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("minutes of event time since the attack began")
+    axes.set_ylabel("recall")
+    _legend(axes)
+    return figure
+
+
 def _communication(result: Result, sent: Sequence[Row], measure: str) -> Figure:
     figure = Figure(figsize=(8, 3.6))
     axes = figure.subplots()
@@ -114,7 +132,7 @@ def _communication(result: Result, sent: Sequence[Row], measure: str) -> Figure:
     for (variant, model), (_, look) in zip(lines, _looks(list(lines.values())), strict=True):
         line = sorted((row for row in sent if (row.variant, row.model) == (variant, model)), key=lambda row: row.bytes_sent or 0)
         shown = [((row.bytes_sent or 0) / 1e3, value, row.rounds) for row in line if (value := row.means[measure]) is not None]
-        axes.plot([x for x, _, _ in shown], [y for _, y, _ in shown], **look | {"label": f"{variant} ({model})"})
+        axes.plot([x for x, _, _ in shown], [y for _, y, _ in shown], **look | {"label": f"{variant} {model}"})
         for x, y, rounds in shown if model != SERVED else ():
             axes.annotate(f"{rounds} rounds", (x, y), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=7)
     _levels(axes, result, measure)

@@ -12,8 +12,9 @@ from typing import Any, Final
 from federation.messages import HeadName
 from institution_workers.pupil import FEDERATED, LOCAL
 from riverbank.evaluation.course import Course, Ran
+from riverbank.evaluation.immunity import Immunity
 from riverbank.evaluation.institution import SERVED
-from riverbank.evaluation.judgments import Quality, in_parts
+from riverbank.evaluation.judgments import Quality, in_parts, together
 from riverbank.evaluation.plain_river import RIVER
 from riverbank.evaluation.variants import Variant, Who
 from streams.telemetry import SOFTWARE_VERSION
@@ -44,12 +45,14 @@ class Row:
     round_every: str | None  # None: no rounds.
     means: Quality
     institutions: dict[str, Quality]
-    in_parts: list[Quality]  # All institutions' rows together, from the first to the last part of the stream.
+    together: Quality  # Of all institutions' rows together, each row counting alike.
+    in_parts: list[Quality]  # The same from the first to the last part of the stream, burn-in included.
     gap_closed: Quality  # By measure: (this - local) / (pooled - local); None without these two, or where pooling does not help.
     rounds: int
     abandoned: int
     bytes_sent: int | None
     model_digest: str | None
+    immunity: Immunity | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,19 +99,22 @@ def _says(ran: Ran, model: str) -> bool:
 
 
 def _row(variant: Variant, round_every: str | None, model: str, ran: Ran, head: HeadName) -> Row:
-    institutions = {name: judgments.quality(model, head) for name, judgments in ran.judgments.items() if len(judgments)}
+    filled = {name: judgments for name, judgments in ran.judgments.items() if len(judgments)}
+    institutions = {name: judgments.rows(model).quality(head) for name, judgments in filled.items()}
     return Row(
         variant=variant.name,
         model=model,
         round_every=round_every,
         means={measure: _mean([quality[measure] for quality in institutions.values()]) for measure in MEASURES[head]},
         institutions=institutions,
-        in_parts=in_parts(ran.judgments.values(), model, head),
+        together=together(judgments.rows(model) for judgments in filled.values()).quality(head),
+        in_parts=in_parts(together(judgments.rows(model, burnt_in=False) for judgments in filled.values()), head),
         gap_closed={},
         rounds=ran.rounds,
         abandoned=ran.abandoned,
         bytes_sent=ran.bytes_sent,
         model_digest=ran.model_digest,
+        immunity=ran.immunity if model in {LOCAL, SERVED} else None,
     )
 
 

@@ -6,7 +6,7 @@ Never opens a file before its arrivals or its institutions' names are asked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,9 @@ from federation.messages import HeadName
 from riverbank.arrivals import INSTITUTIONS, Arrival
 from riverbank.datasets import berka, handbook, santander, sba, taiwan
 from riverbank.datasets.selection import FOLDERS
+from riverbank.evaluation.held_out import Split, after_the_first, last_of_each
 from riverbank.generator import sources
+from riverbank.generator.attack import Attack
 from riverbank.generator.world import World
 from streams.settings import USUAL_HEADS, USUAL_LEARNING_RATES, HeadSettings
 
@@ -29,7 +31,9 @@ class Opened:
     """A data set ready to be read: institutions, and their arrivals from the beginning each time."""
 
     institutions: Names
-    arrivals: Callable[[Counter[str]], Iterator[Arrival]]
+    arrivals: Callable[[Counter[str]], Iterable[Arrival]]
+    asked: Sequence[Arrival] = ()  # Asked about when all arrivals have been learned, and measured instead of them.
+    attack: Attack | None = None  # What strikes one of the institutions, if anything does.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ def _sba(folder: Path, _seed: int, *, largest: int, with_term: bool = True) -> O
     # A party's name starts with a letter; "1st source bank" does not.
     names = {bank: name if name[0].isalpha() else f"bank-{name}" for bank, name in banks.items()}
 
-    def arrivals(refused: Counter[str]) -> Iterator[Arrival]:
+    def arrivals(refused: Counter[str]) -> Iterable[Arrival]:
         return sba.arrivals(folder / FOLDERS["sba"], refused, names, outcome_days_max=30, with_term=with_term)
 
     return Opened(tuple(dict.fromkeys(names.values())), arrivals)
@@ -89,9 +93,21 @@ def _santander(folder: Path, seed: int) -> Opened:
     return Opened(names, lambda refused: santander.arrivals(folder / FOLDERS["santander"], refused, names, seed=seed))
 
 
+def _split(folder: Path, seed: int, *, opened: Callable[[Path, int], Opened], by: Callable[[Iterable[Arrival]], Split]) -> Opened:
+    """A set of which something is held out."""
+    whole = opened(folder, seed)
+    split = by(whole.arrivals(Counter()))
+    return Opened(whole.institutions, lambda _refused: split.learned, split.asked)
+
+
 def _generated(_folder: Path, seed: int, *, head: HeadName) -> Opened:
     world = World(seed=seed)
     return Opened(world.names, sources.sources(world)[head])
+
+
+def _attacked(_folder: Path, seed: int) -> Opened:
+    attack = Attack(world=World(seed=seed))
+    return Opened(attack.world.names, lambda _refused: attack.arrivals(), attack=attack)
 
 
 _CREDIT, _FRAUD, _PRODUCTS = HeadName.CREDIT, HeadName.FRAUD, HeadName.PRODUCTS
@@ -123,11 +139,17 @@ _ALL: Final = (
     _set("handbook-5", _FRAUD, "customer number modulo 5; outcomes after 7 days", partial(_handbook, institutions=5, payments=None), "5000"),
     _set("handbook-20", _FRAUD, "customer number modulo 20; outcomes after 7 days", partial(_handbook, institutions=20, payments=None), "5000"),
     _set("santander", _PRODUCTS, "customer number modulo 5; acquisitions in the order of their months", _santander, "300"),
+    _set("santander-loo", _PRODUCTS, "customer number modulo 5; everybody's last acquisition is held out",
+         partial(_split, opened=_santander, by=last_of_each), "300"),
+    _set("santander-temporal", _PRODUCTS, "customer number modulo 5; what was taken after the first month is held out",
+         partial(_split, opened=_santander, by=after_the_first), "300"),
     _set("generator-credit", _CREDIT, "five generated institutions; outcomes after 30 to 60 days", partial(_generated, head=_CREDIT), "200",
          events=20_000, from_files=False),
     _set("generator-fraud", _FRAUD, "five generated institutions; outcomes after 7 days", partial(_generated, head=_FRAUD), "1000",
          events=100_000, from_files=False),
     _set("generator-products", _PRODUCTS, "five generated institutions", partial(_generated, head=_PRODUCTS), "300",
          events=30_000, from_files=False),
+    _set("generator-attack", _FRAUD, "five generated institutions, outcomes after 7 days; on day 21 a new kind of fraud strikes one of them, "
+         "confirmed within a minute, with a round every minute from then on", _attacked, "1000", from_files=False),
 )  # fmt: skip
 SETS: Final = {each.name: each for each in _ALL}

@@ -25,9 +25,8 @@ def title(result: Result) -> str:
 
 
 def named(row: Row) -> str:
-    """The row's variant, model and how far apart its rounds are."""
-    every = "" if row.round_every is None else f", every {row.round_every}"
-    return f"{row.variant} ({row.model}{every})"
+    """The row in few words: its variant, which of a federation's models, how far apart the rounds were."""
+    return row.variant if row.round_every is None else f"{row.variant} {row.model}, every {row.round_every}"
 
 
 def leading(result: Result) -> str:
@@ -38,15 +37,14 @@ def leading(result: Result) -> str:
 def compared(result: Result) -> tuple[list[str], list[list[str]]]:
     """Header and lines: means over institutions, one line per row of the result."""
     measures = MEASURES[HeadName(result.head)]
-    closed = f"gap closed ({TITLES[measures[0]]})"
-    header = ["variant", "model", "a round every", *(TITLES[each] for each in measures), closed, "rounds", "bytes each"]
+    header = ["variant", *(TITLES[each] for each in measures), "gap closed", "rounds", "void", "bytes each"]
     return header, [_line(row, measures) for row in result.rows]
 
 
 def by_institution(result: Result) -> tuple[list[str], list[list[str]]]:
     """Header and lines: the leading measure, one line per institution and one column per row of the result."""
     measure = MEASURES[HeadName(result.head)][0]
-    header = ["institution", "rows", *(named(row) for row in result.rows)]
+    header = ["institution", "rows", *(named(row).replace(" ", "\n", 1) for row in result.rows)]
     lines = []
     for name, quality in result.rows[0].institutions.items():
         shown = [_number(row.institutions[name][measure]) if name in row.institutions else NOTHING for row in result.rows]
@@ -54,24 +52,47 @@ def by_institution(result: Result) -> tuple[list[str], list[list[str]]]:
     return header, lines
 
 
+def immunity(result: Result) -> tuple[list[str], list[list[str]]]:
+    """Header and lines: the recall of an attack at the institutions not struck; no lines where there was none."""
+    header = ["variant", "recall at first", "at last", "doubled after", "half after"]
+    return header, [
+        [
+            named(row),
+            f"{was.moments[0].recall:.1%}",
+            f"{was.moments[-1].recall:.1%}",
+            _minutes(was.doubled_minutes),
+            _minutes(was.half_minutes),
+        ]
+        for row in result.rows
+        if (was := row.immunity) is not None
+    ]
+
+
+def sections(result: Result) -> Iterator[tuple[str, tuple[list[str], list[list[str]]]]]:
+    """Captions and tables, in order."""
+    yield "Means over institutions", compared(result)
+    if immunity(result)[1]:
+        yield "Recall of the attack at the institutions not struck", immunity(result)
+    yield f"{leading(result)} by institution", by_institution(result)
+
+
 def print_result(result: Result, console: Console) -> None:
-    """Both tables."""
-    for caption, (header, lines) in (
-        (title(result), compared(result)),
-        (leading(result), by_institution(result)),
-    ):
+    """All tables."""
+    console.print(f"\n[bold]{title(result)}[/bold]\n{result.about}")
+    for caption, (header, lines) in sections(result):
         table = Table(title=caption, title_justify="left")
         for number, name in enumerate(header):
-            table.add_column(name, justify="left" if number == 0 else "right")
+            table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number > 0, min_width=6)
         for line in lines:
             table.add_row(*line)
         console.print(table)
 
 
 def markdown(result: Result) -> str:
-    """Both tables, with a heading."""
+    """All tables, with a heading."""
     parts = [f"## {title(result)}", result.about[:1].upper() + result.about[1:] + "."]
-    parts += ["\n".join(_markdown_lines(header, lines)) for header, lines in (compared(result), by_institution(result))]
+    for caption, (header, lines) in sections(result):
+        parts += [f"{caption}:", "\n".join(_markdown_lines(header, lines))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -85,14 +106,16 @@ def _markdown_lines(header: Sequence[str], lines: Sequence[Sequence[str]]) -> It
 def _line(row: Row, measures: Sequence[str]) -> list[str]:
     closed = row.gap_closed.get(measures[0])
     return [
-        row.variant,
-        row.model,
-        row.round_every or NOTHING,
+        named(row),
         *(_number(row.means[each]) for each in measures),
         NOTHING if closed is None else f"{closed:.1%}",
-        f"{row.rounds} ({row.abandoned} without a model)" if row.abandoned else str(row.rounds or NOTHING),
+        *((NOTHING, NOTHING) if row.round_every is None else (str(row.rounds), str(row.abandoned))),
         NOTHING if row.bytes_sent is None else f"{row.bytes_sent:,}",
     ]
+
+
+def _minutes(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f} min"
 
 
 def _number(value: float | None) -> str:

@@ -32,6 +32,7 @@ class Draw(IntEnum):
     PAYMENTS = 2
     APPLICATIONS = 3
     ACQUISITIONS = 4
+    ATTACK = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ def _record(value: bytes | None = b"envelope") -> Record:
 
 
 def _opened(message: m.Message) -> Opened:
-    return Opened("north", message, b"payload", digest_of(b"payload"))
+    return Opened("north", message, digest_of(b"payload"))
 
 
 def _logged(logged: m.LoggedRecord) -> Row:
@@ -45,7 +45,7 @@ def _logged(logged: m.LoggedRecord) -> Row:
 def test_an_entry_becomes_a_row_with_every_field() -> None:
     """Each column has the field of its name, the log's time and place, and the digest of the signed bytes."""
     payload = encode(_entry())
-    envelope = encode(m.SignedRecord(sender="north", payload=payload, signature=bytes(64)))
+    envelope = encode(m.SignedRecord(sender="north", payload=payload, signature=bytes(64), body=b""))
     row = _logged(judged(_record(envelope), lambda _: _opened(_entry())))
 
     assert row.table == "entries"
@@ -98,7 +98,7 @@ def test_a_record_without_a_value_is_refused() -> None:
     assert (logged.reason, logged.value) == ("malformed", b"")
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", encode(m.SignedRecord(sender="north", payload=b"", signature=bytes(64)))])
+@pytest.mark.parametrize("content", [b"", b"junk", encode(m.SignedRecord(sender="north", payload=b"", signature=bytes(64), body=b""))])
 def test_an_entry_of_the_ledger_that_no_writer_made_is_refused(content: bytes) -> None:
     """The index is made of what the writer wrote, and of nothing that merely lies there."""
     with pytest.raises(DecodeError):

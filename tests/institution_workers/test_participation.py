@@ -183,6 +183,19 @@ async def test_a_forged_record_is_reported_and_the_round_goes_on(world):
     assert bank.store.next_offset(name, partition) == 2
 
 
+async def test_revealed_shares_are_passed_over_unopened(world):
+    """They are for the aggregator: even a forged one is none of an institution's business."""
+    bank = world.banks["bank-a"]
+    await bank.participation.open()
+    forger = Courier(world.log, federation=FED, sender="bank-b", sign=lambda _signed: bytes(64))
+    shares = SharesRevealed(head=FRAUD, group=0, epoch=1, round=1, institution="bank-b", survivors_digest=bytes(32), box=b"")
+    await world.log.append([forger.prepare([shares], 0)[0]])
+    await bank.participation.step(0)
+
+    assert world.faults() == []
+    assert bank.store.next_offset(ROUNDS.full_name(), lane_partition(FRAUD)) == 1
+
+
 async def test_a_flood_of_bad_records_is_one_entry(world):
     """Whoever floods the log does not make us flood the audit: one entry per kind and party in a turn."""
     bank = world.banks["bank-a"]

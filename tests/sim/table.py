@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from federation import messages as m
-from federation.ids import Lane, RoundId, digest_of
+from federation.ids import Lane, RoundId, body_digest_of, digest_of
 from federation.rounds import coordinator, participant
 from federation.rounds.coordinator_state import CoordinatorSettings, CoordinatorState
 from federation.rounds.effects import (
@@ -203,7 +203,7 @@ class Table:
     def _perform_for_member(self, name: str, effect: Effect) -> None:
         match effect:
             case Publish(m.MaskedChunk() as chunk):
-                self.chunks[digest_of(chunk.body)] = (name, chunk.body)
+                self.chunks[body_digest_of(chunk.body)] = (name, chunk.body)
             case Publish(message):
                 self.say(name, message)
             case PrepareContribution(round_id):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from federation import messages as m
-from federation.ids import RoundId, digest_of
+from federation.ids import RoundId, body_digest_of
 from federation.rounds import coordinator, participant, reading
 from federation.rounds.coordinator_state import CoordinatorSettings
 from federation.rounds.effects import (
@@ -115,7 +115,7 @@ class World:
             federation=FEDERATION,
             topic=CHUNKS if chunk else ROUNDS,
         )
-        return Said(value, digest_of(message.body) if isinstance(message, m.MaskedChunk) else b"")
+        return Said(value, body_digest_of(message.body) if isinstance(message, m.MaskedChunk) else b"")
 
     def append(self, said: Said) -> None:
         """Onto the log; everybody will read the same bytes."""

@@ -315,7 +315,7 @@ def test_we_do_not_write_what_we_would_refuse(wrong):
 def test_fixed_fields_have_their_size():
     """63 bytes are no signature."""
     with pytest.raises(OwnFault, match="SignedRecord"):
-        encode(SignedRecord(sender="a", payload=b"", signature=bytes(63)))
+        encode(SignedRecord(sender="a", payload=b"", signature=bytes(63), body=b""))
 
 
 # --- earlier versions ----------------------------------------------------------------------------------------------

@@ -114,6 +114,22 @@ async def test_a_broker_that_stays_away_is_reported_and_may_come_back(mortal: Em
     await log.close()
 
 
+async def test_who_runs_out_of_time_waiting_leaves_the_producer_to_others(broker: EmbeddedKafka):
+    """Its own records were never sent; whoever's turn it is has records on their way."""
+    await provision_topics(broker.bootstrap, [replace(ROUNDS, name="turns.v1")])
+    log = KafkaLog(broker.bootstrap, deliver_ms=1_000)
+    record = Outgoing("turns.v1", 0, b"k", b"v")
+    await log.append([record])
+    producer = log._producer
+    async with log._turn:
+        with pytest.raises(LogUnavailable, match="has not taken 1 records within 1 s"):
+            await log.append([record])
+
+    assert log._producer is producer
+    assert list(await log.append([record])) == [1]
+    await log.close()
+
+
 async def test_a_wrong_address_is_said_at_once():
     """No waiting for deliver_ms when there never was a broker."""
     bootstrap = f"127.0.0.1:{free_port()}"

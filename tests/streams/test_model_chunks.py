@@ -7,16 +7,15 @@ import pytest
 
 from federation.errors import PeerFault
 from federation.ids import digest_of
-from federation.limits import CHUNK_LENGTH_MAX
 from federation.messages import HeadName
-from streams.model_chunks import JOINING_MAX, ModelJoiner, cut, model_digest
+from streams.model_chunks import JOINING_MAX, PIECE_LENGTH, ModelJoiner, cut, model_digest
 
 
 def vector(length: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=length)
 
 
-@pytest.mark.parametrize("length", [1, CHUNK_LENGTH_MAX, CHUNK_LENGTH_MAX + 1, 3 * CHUNK_LENGTH_MAX - 5])
+@pytest.mark.parametrize("length", [1, PIECE_LENGTH, PIECE_LENGTH + 1, 3 * PIECE_LENGTH - 5])
 def test_what_is_cut_joins_again(length: int) -> None:
     """Whatever the length, in any order and with repetitions, the joined vector has the same bytes, once."""
     made = vector(length)
@@ -36,11 +35,11 @@ def test_what_is_cut_joins_again(length: int) -> None:
 def test_two_tries_of_a_version_do_not_mix() -> None:
     """An unfinished vector of a version does not spoil another vector of the same version."""
     joiner = ModelJoiner()
-    first, second = (cut(HeadName.CREDIT, 3, vector(CHUNK_LENGTH_MAX + 1, seed)) for seed in (1, 2))
+    first, second = (cut(HeadName.CREDIT, 3, vector(PIECE_LENGTH + 1, seed)) for seed in (1, 2))
     assert joiner.add(first[0], sender="aggregator") is None
     assert joiner.add(second[1], sender="aggregator") is None
 
-    assert (vector(CHUNK_LENGTH_MAX + 1, 2) == joiner.add(second[0], sender="aggregator")).all()
+    assert (vector(PIECE_LENGTH + 1, 2) == joiner.add(second[0], sender="aggregator")).all()
 
 
 def test_other_bytes_than_named_are_refused() -> None:
@@ -64,6 +63,6 @@ def test_unfinished_vectors_are_bounded() -> None:
     """However many unfinished vectors are begun, only a few are kept."""
     joiner = ModelJoiner()
     for seed in range(20):
-        joiner.add(cut(HeadName.CREDIT, seed, vector(CHUNK_LENGTH_MAX + 1, seed))[0], sender="aggregator")
+        joiner.add(cut(HeadName.CREDIT, seed, vector(PIECE_LENGTH + 1, seed))[0], sender="aggregator")
 
     assert len(joiner._making) == JOINING_MAX

@@ -9,11 +9,22 @@ from dataclasses import replace
 import pytest
 
 from federation.errors import OwnFault, PeerFault
-from federation.ids import digest_of
-from federation.messages import AuditEntry, EpochClosed, EpochKeys, InstitutionStatus, PartyCertified, RefusalReason, SignedRecord
+from federation.ids import body_digest_of, digest_of
+from federation.messages import (
+    AuditEntry,
+    ChunkSummed,
+    EpochClosed,
+    EpochKeys,
+    InstitutionStatus,
+    MaskedChunk,
+    ModelChunk,
+    PartyCertified,
+    RefusalReason,
+    SignedRecord,
+)
 from streams.codec import DecodeError, decode, encode
-from streams.signed import Opened, open_record, seal, seal_record, signed_bytes
-from streams.topology import AUDIT, PARTIES, ROUNDS, STATUS, Topic
+from streams.signed import Opened, open_record, seal, seal_record, signed_bytes, unwrapped
+from streams.topology import AUDIT, CHUNKS, MODELS, PARTIES, ROUNDS, STATUS, SUMS, Topic
 from tests.streams.examples import example
 
 KEYS = {"bank-a": b"A", "bank-b": b"B"}
@@ -46,18 +57,46 @@ def accused(value: bytes, **elsewhere) -> tuple[str, str]:
     return caught.value.kind, caught.value.accused
 
 
-def forged(payload: bytes, sender: str = "bank-a", topic: Topic = STATUS) -> bytes:
+def forged(payload: bytes, sender: str = "bank-a", topic: Topic = STATUS, body: bytes = b"") -> bytes:
     """An envelope around any payload, with a true signature."""
-    signature = sign_as(sender)(signed_bytes("north", topic.full_name(), payload))
-    return encode(SignedRecord(sender=sender, payload=payload, signature=signature))
+    signature = sign_as(sender)(signed_bytes("north", topic.full_name(), digest_of(payload)))
+    return encode(SignedRecord(sender=sender, payload=payload, signature=signature, body=body))
 
 
 def test_what_is_sealed_opens():
-    """The sender, the message, its exact payload and the payload's digest."""
-    payload = encode(STATUS_OF_A)
+    """The sender, the message and the digest of its payload."""
+    digest = digest_of(encode(STATUS_OF_A))
 
-    assert opened(sealed()) == Opened("bank-a", STATUS_OF_A, payload, digest_of(payload))
-    assert seal(STATUS_OF_A, sender="bank-a", sign=sign_as("bank-a"), federation="north", topic=STATUS).digest == digest_of(payload)
+    assert opened(sealed()) == Opened("bank-a", STATUS_OF_A, digest)
+    assert seal(STATUS_OF_A, sender="bank-a", sign=sign_as("bank-a"), federation="north", topic=STATUS).digest == digest
+
+
+@pytest.mark.parametrize(("kind", "topic"), [(MaskedChunk, CHUNKS), (ChunkSummed, SUMS), (ModelChunk, MODELS)])
+def test_a_body_rides_beside_the_payload(kind: type, topic: Topic):
+    """In the payload stands its digest, which is the record's identity too; what is opened has the body again."""
+    message = replace(example(kind), body=b"body " * 100)
+    message = replace(message, institution="bank-a") if kind is MaskedChunk else message
+    digest = body_digest_of(message.body)
+    record = seal(message, sender="bank-a", sign=sign_as("bank-a"), federation="north", topic=topic)
+    envelope = unwrapped(record.value, topic)
+
+    assert opened(record.value, topic) == Opened("bank-a", message, digest)
+    assert (record.digest, envelope.body, envelope.payload) == (digest, message.body, encode(replace(message, body=digest)))
+    assert envelope.signature == sign_as("bank-a")(signed_bytes("north", topic.full_name(), digest_of(envelope.payload)))
+
+
+def test_another_body_than_was_signed_for_is_refused():
+    """Nobody is accused of it: whoever carried the record may have changed it. No other message has a body at all."""
+    message = replace(example(ModelChunk), body=body_digest_of(b"body"))
+    for value, topic, says in (
+        (forged(encode(message), topic=MODELS, body=b"another"), MODELS, "not the one that was signed for"),
+        (forged(encode(message), topic=MODELS), MODELS, "not the one that was signed for"),
+        (forged(encode(STATUS_OF_A), body=b"body"), STATUS, "has no body"),
+    ):
+        with pytest.raises(DecodeError, match=says):
+            opened(value, topic)
+
+    assert opened(forged(encode(message), topic=MODELS, body=b"body"), MODELS).message == replace(message, body=b"body")
 
 
 def test_a_record_carried_elsewhere_does_not_verify():
@@ -89,7 +128,7 @@ def test_a_changed_byte_anywhere_is_refused():
 
 def test_a_stranger_is_refused():
     """His signature may be as good as he likes."""
-    value = encode(SignedRecord(sender="bank-z", payload=encode(STATUS_OF_A), signature=bytes(64)))
+    value = encode(SignedRecord(sender="bank-z", payload=encode(STATUS_OF_A), signature=bytes(64), body=b""))
 
     assert accused(value) == ("unknown_sender", "bank-z")
 
@@ -98,7 +137,7 @@ def test_a_stranger_is_refused():
 def test_a_name_of_no_length_or_too_much(sender: str):
     """Refused before anybody looks it up."""
     with pytest.raises(DecodeError) as caught:
-        opened(encode(SignedRecord(sender=sender, payload=b"", signature=bytes(64))))
+        opened(encode(SignedRecord(sender=sender, payload=b"", signature=bytes(64), body=b"")))
 
     assert caught.value.reason is RefusalReason.INVALID
 
@@ -152,4 +191,4 @@ def test_the_envelope_is_the_schemas():
 
     assert isinstance(envelope, SignedRecord)
     assert envelope.payload == encode(STATUS_OF_A)
-    assert envelope.signature == sign_as("bank-a")(signed_bytes("north", "status.v1", envelope.payload))
+    assert envelope.signature == sign_as("bank-a")(signed_bytes("north", "status.v1", digest_of(envelope.payload)))

@@ -12,10 +12,11 @@ from federation.errors import OwnFault, PeerFault
 from federation.ids import RoundId, digest_of
 from federation.rounds import participant
 from federation.rounds.effects import ContributionReady, Publish
+from federation.rounds.transcript import SEED_BOX_BYTES
 from federation.rounds.unmasking import ABSENT, lacking
 from federation.secagg import ring
-from federation.secagg.keys import Secret
-from federation.secagg.sealing import PURPOSE_SELF_SEED, Address, open_shares, unseal
+from federation.secagg.keys import Secret, x25519_public
+from federation.secagg.sealing import PURPOSE_SELF_SEED, Address, channel_key, open_shares, unseal
 from federation.secagg.shares import PRIME, combine, lagrange_weights, split
 from streams.codec import encode
 from tests.sim.table import FEDERATION, LANE, Stream, Table
@@ -120,10 +121,10 @@ def test_the_aggregators_key_opens_no_box_between_members():
     address = Address(
         federation=FEDERATION, lane=LANE, epoch=1, round=1, sender="B", recipient="A", roster_digest=epoch.roster_digest, purpose=PURPOSE_SELF_SEED,
     )  # fmt: skip
+    own = table.sealing_secret
+    key = channel_key(own, x25519_public(own), epoch.keys["B"].channel_key, accused="B")
     with pytest.raises(PeerFault):
-        open_shares(
-            update.seed_boxes[0], address, own_channel=table.sealing_secret, peer_channel=epoch.keys["B"].channel_key, plain_bytes=32
-        )
+        open_shares(update.seed_boxes[:SEED_BOX_BYTES], address, key=key, plain_bytes=32)
 
 
 def test_the_log_holds_no_secret_in_the_clear():
@@ -133,7 +134,11 @@ def test_the_log_holds_no_secret_in_the_clear():
     secrets: list[bytes] = []
     for name in table.names:
         held = table.members[name].secrets[1]
-        secrets += [held.channel.reveal(), held.round_secret(1).reveal(), *(held.share(dealer, 1) or b"" for dealer in table.names)]
+        secrets += [
+            *(held.channel_key(position).reveal() for position in range(1, 6) if table.names[position - 1] != name),
+            held.round_secret(1).reveal(),
+            *(held.share(dealer, 1) or b"" for dealer in table.names),
+        ]
         secrets.append(ring.to_bytes(table.contributions[name, 1]))
     table.until_ended()
     said = b"".join(encode(received.message) for received in table.log) + b"".join(body for _, body in table.chunks.values())

@@ -152,10 +152,17 @@ def test_an_abandoned_round_burns_its_keys():
 
 
 def test_an_epochs_secrets_go_with_the_epoch():
-    """The first round of the next epoch, or its closing, erases all of the last one's, the channel included."""
+    """The first round of the next epoch, or its closing, erases all of the last one's, the keys of its boxes included.
+
+    The secret that those were made of was erased before, when they were.
+    """
     table = Table("ABCDE", rounds_per_epoch=2)
+    table.until(m.EpochRoster)
+    assert len(table.members["A"].secrets[1].channel) == 32
     table.until_ended(2)
-    channel = table.members["A"].secrets[1].channel.reveal()
+    assert len(table.members["A"].secrets[1].channel) == 0
+    channel = table.members["A"].secrets[1].channel_key(2).reveal()
+    assert channel in encode(to_record(table.members["A"]))
     table.until_ended(1)
 
     assert set(table.members["A"].secrets) == {2}

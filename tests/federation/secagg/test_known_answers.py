@@ -14,11 +14,12 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from federation.ids import Lane, RoundId
 from federation.messages import HeadName, PartyRole
+from federation.rounds.commitments import share_tag
 from federation.secagg import agreement, certificates, keys, masks, sealing, shares
 
 INPUTS = {
@@ -115,6 +116,17 @@ def o_box():
     return nonce + text
 
 
+def o_sealed():
+    fresh = recorded()(32)
+    key = o_derive(o_shared(fresh, o_public(BOB)), b"seal", o_framed(o_public(fresh), o_public(BOB)))
+    return o_public(fresh) + AESGCM(key).encrypt(bytes(12), b"values", None)
+
+
+def o_share_tag():
+    said = o_framed(b"riverbank/share-tag/1", o_round_context(), b"alice", struct.pack("<Q", 2), b"self-seed-share")
+    return hashlib.blake2b(said, key=BOB, digest_size=16).digest()
+
+
 def o_certificate():
     signed = o_framed(b"riverbank/certificate/1", b"nordic", b"alice", b"institution", ALICE, BOB)
     return Ed25519PrivateKey.from_private_bytes(b"c" * 32).sign(signed)
@@ -131,6 +143,8 @@ def oracle():
         "mask_of_alice": o_expand(ALICE, 8),
         "shares_3_of_5_of_alice": [share.hex() for share in o_shares()],
         "box_from_alice_to_bob": o_box().hex(),
+        "sealed_to_bob": o_sealed().hex(),
+        "share_tag_of_bob": o_share_tag().hex(),
         "certificate": o_certificate().hex(),
     }
 
@@ -148,7 +162,8 @@ def under_test():
         federation="nordic", lane=round_id.lane, epoch=3, round=40, sender="alice", recipient="bob",
         roster_digest=b"d" * 32, purpose=sealing.PURPOSE_SELF_SEED,
     )  # fmt: skip
-    box = sealing.box_shares(b"share", address, own_channel=alice, peer_channel=keys.x25519_public(bob), entropy=recorded())
+    channel = sealing.channel_key(alice, keys.x25519_public(alice), keys.x25519_public(bob), accused="bob")
+    tag = share_tag(BOB, federation="nordic", round_id=round_id, dealer="alice", position=2, purpose=sealing.PURPOSE_SELF_SEED)
     certified = certificates.certify(
         keys.Secret(b"c" * 32), federation="nordic", party="alice", role=PartyRole.INSTITUTION, verify_key=ALICE, sealing_key=BOB
     )
@@ -160,7 +175,9 @@ def under_test():
         "pair_seed": pair.reveal().hex(),
         "mask_of_alice": np.asarray(masks.expand(alice, 8)).tolist(),
         "shares_3_of_5_of_alice": [share.hex() for share in shares.split(alice, threshold=3, members=5, entropy=recorded())],
-        "box_from_alice_to_bob": box.hex(),
+        "box_from_alice_to_bob": sealing.box_shares(b"share", address, key=channel, entropy=recorded()).hex(),
+        "sealed_to_bob": sealing.seal(b"values", keys.x25519_public(bob), entropy=recorded()).hex(),
+        "share_tag_of_bob": tag.hex(),
         "certificate": certified.certificate.hex(),
     }
 

@@ -61,7 +61,7 @@ def test_the_earliest_tenth_is_left_out():
     for at_ms in reversed(range(100)):
         judgments.add(at_ms, {"x": -5.0 if at_ms < 10 else float(at_ms % 2)}, positive=at_ms < 10 or at_ms % 2 == 1)
 
-    assert judgments.quality("x", HeadName.FRAUD) == {
+    assert judgments.rows("x").quality(HeadName.FRAUD) == {
         "rows": 90,
         "positive": 45,
         "auc": 1.0,
@@ -76,5 +76,5 @@ def test_a_handful_of_labels_ranks_nothing():
     for at_ms in range(40):
         judgments.add(at_ms, {"x": float(at_ms)}, positive=at_ms >= 36)
 
-    assert judgments.quality("x", HeadName.CREDIT)["auc"] is None
-    assert Judgments().quality("x", HeadName.PRODUCTS)["hr3"] is None
+    assert judgments.rows("x").quality(HeadName.CREDIT)["auc"] is None
+    assert Judgments().rows("x").quality(HeadName.PRODUCTS)["hr3"] is None
