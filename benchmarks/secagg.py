@@ -24,7 +24,7 @@ from federation import messages as m
 from federation.limits import CHUNK_LENGTH_MAX, ROUNDS_PER_EPOCH_MAX
 from federation.rounds.effects import ChunksSummed, Effect, Event, PrepareContribution, Publish, Received, RingVector, SumChunks
 from federation.rounds.phases import AGGREGATOR_ALONE_READS
-from federation.secagg.keys import sign
+from federation.secagg.keys import Secret, sign, signing_public, verify
 from federation.secagg.quantize import encode_contribution
 from streams.codec import kind_of
 from streams.signed import Opened, open_envelope, seal_record, unwrapped
@@ -34,6 +34,7 @@ from tests.sim.table import AGGREGATOR, FEDERATION, LAYOUT, Table
 
 EPOCH_ROUNDS = 32
 FLOWER_SECONDS_MAX = 75.0  # No further Flower round of a cell is begun after that: one of 50 members takes half a minute and more.
+FLOWER_MEMBERS_MAX = 50  # One round of 200 takes it many minutes.
 DROPOUTS = (0.0, 0.3)
 SAMPLE_MAX = 25  # Members whose time is taken.
 SPOKEN_IN_A_ROUND = (m.MaskedUpdate, m.MaskedChunk, m.SurvivorsAcked, m.SharesRevealed)
@@ -80,7 +81,7 @@ class TimedTable(Table):
     def __init__(self, members: int, dimension: int) -> None:
         names = [f"bank-{number:03}" for number in range(members)]
         terms = m.RoundParameters(
-            dimension=dimension, layout_digest=LAYOUT, clip_norm=0.5, scale=32_768.0, noise_sigma=0.0, examples_max=50,
+            dimension=dimension, layout_digest=LAYOUT, clip_norm=0.5, clip_quanta=16_384, count_quanta=327, noise_sigma=0.0,
             chunk_length=CHUNK_LENGTH_MAX,
         )  # fmt: skip
         assert EPOCH_ROUNDS <= ROUNDS_PER_EPOCH_MAX
@@ -267,17 +268,22 @@ def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def cell(members: int, dimension: int, dropout: float, repeats: int, flower_python: str | None) -> dict[str, object]:
-    """One row of the table: rounds of both systems, one after the other in turn."""
+    """One row of the table: an epoch's set-up once, then rounds of both systems in turn."""
     dead = int(members * dropout)
-    warm_up = 0 if members >= 50 else 1  # A first round costs Flower some milliseconds of imports: nothing beside its seconds here.
-    flower = Flower(flower_python, members, dimension, dead, warm_up + repeats) if flower_python else None
-    set_ups, ours, theirs = [], [], []
+    with_flower = flower_python is not None and members <= FLOWER_MEMBERS_MAX
+    # Both get a first round that does not count: it imports, and warms caches up. It costs a large Flower cohort too long.
+    flower_warm_up = with_flower and members < 50
+    flower = Flower(str(flower_python), members, dimension, dead, flower_warm_up + repeats) if with_flower else None
+    ours: list[dict[str, float]] = []
+    theirs: list[dict[str, float]] = []
     spent_s = 0.0
     try:
-        for _ in range(warm_up + repeats):
-            table = TimedTable(members, dimension)
-            set_ups.append(table.set_up())
-            table.round(0)  # Warms caches up, and makes sure that the dropouts come in the middle of an epoch.
+        table = TimedTable(members, dimension)
+        set_up = table.set_up()
+        table.round(0)
+        if flower is not None and flower_warm_up:
+            flower.round()
+        for _ in range(repeats):
             ours.append(table.round(dead))
             if flower is not None and spent_s < FLOWER_SECONDS_MAX:
                 begun = time.monotonic()
@@ -288,16 +294,28 @@ def cell(members: int, dimension: int, dropout: float, repeats: int, flower_pyth
             flower.close()
     return {
         "members": members, "dimension": dimension, "dropped": dead, "repeats": repeats, "epoch_rounds": EPOCH_ROUNDS,
-        "set_up": summary(set_ups[warm_up:]), "round": summary(ours[warm_up:]),
-        "flower_round": summary(theirs[warm_up:]) if theirs else None, "flower_repeats": len(theirs[warm_up:]),
+        "timed_members": len(table.sample), "ed25519_verify_us": round(verify_us(), 1),
+        "set_up": summary([set_up]), "round": summary(ours),
+        "flower_round": summary(theirs) if theirs else None, "flower_repeats": len(theirs),
     }  # fmt: skip
+
+
+def verify_us() -> float:
+    """Microseconds of one Ed25519 verification by libsodium, the best of many: how fast the machine is just now."""
+    seed, statement, best_s = Secret(bytes(32)), bytes(200), 1.0
+    key, signature = signing_public(seed), sign(seed, statement)
+    for _ in range(200):
+        begun = time.process_time()
+        verify(key, statement, signature, accused="nobody")
+        best_s = min(best_s, time.process_time() - begun)
+    return 1e6 * best_s
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dimension", type=int, default=100_000)
-    parser.add_argument("--members", type=int, nargs="+", default=[5, 20, 50])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--members", type=int, nargs="+", default=[5, 20, 50, 200])
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--flower-python", default=os.environ.get("FLOWER_PYTHON"))
     options = parser.parse_args()
     for count in options.members:
