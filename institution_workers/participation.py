@@ -145,7 +145,7 @@ class Participation:
             await asyncio.sleep(wait_ms / 1000)
             return 0
         records = await self._reader.poll(_BATCH, wait_ms)
-        opened = [await self._parties.open(record, ROUNDS, AGGREGATOR_ALONE_READS) for record in records]
+        opened = [await self._parties.open_unless(AGGREGATOR_ALONE_READS, record, ROUNDS) for record in records]
         await self._models.obtain(self._wanted(opened))
         if records or self._adoptable():
             self._turn(records, opened)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from federation.errors import PeerFault
-from federation.messages import PartyCertified, PartyRole
+from federation.messages import PartyCertified, PartyRole, SignedRecord
 from federation.secagg.certificates import Registry
 from streams.codec import DecodeError, decode, kind_of
 from streams.ports import Log, Position, Record
@@ -55,18 +55,26 @@ class Parties:
         except (DecodeError, PeerFault):
             FAULTS.labels("bad_certificate").inc()  # The broker is not trusted: what the CA did not sign is noise.
 
-    async def open(self, record: Record, topic: Topic, passing: tuple[type, ...] = ()) -> Opened | DecodeError | PeerFault | None:
-        """The message in a record, its signature verified; or what is wrong with it; None, and nothing verified, for a type in `passing`."""
-        opened = self._open(record, topic, passing)
+    async def open(self, record: Record, topic: Topic) -> Opened | DecodeError | PeerFault:
+        """The message in a record, its signature verified; or what is wrong with it."""
+        envelope = _unwrapped(record, topic)
+        return envelope if isinstance(envelope, DecodeError) else await self._verified(envelope, topic)
+
+    async def open_unless(self, passing: tuple[type, ...], record: Record, topic: Topic) -> Opened | DecodeError | PeerFault | None:
+        """As `open`; but None, and nothing verified, for a message of these types."""
+        envelope = _unwrapped(record, topic)
+        if isinstance(envelope, DecodeError):
+            return envelope
+        return None if kind_of(envelope.payload) in passing else await self._verified(envelope, topic)
+
+    async def _verified(self, envelope: SignedRecord, topic: Topic) -> Opened | DecodeError | PeerFault:
+        opened = self._open(envelope, topic)
         if isinstance(opened, PeerFault) and opened.kind in _KEY_FAULTS and await self.catch_up():
-            return self._open(record, topic, passing)
+            return self._open(envelope, topic)
         return opened
 
-    def _open(self, record: Record, topic: Topic, passing: tuple[type, ...]) -> Opened | DecodeError | PeerFault | None:
+    def _open(self, envelope: SignedRecord, topic: Topic) -> Opened | DecodeError | PeerFault:
         try:
-            envelope = unwrapped(record.value or b"", topic)
-            if kind_of(envelope.payload) in passing:
-                return None
             return open_envelope(envelope, topic=topic, federation=self._federation, verify=self.registry.verify)
         except (DecodeError, PeerFault) as fault:
             return fault
@@ -75,3 +83,10 @@ class Parties:
         """The aggregator; None until exactly one is certified."""
         found = [party for party in self.registry.parties.values() if party.role is PartyRole.AGGREGATOR]
         return found[0] if len(found) == 1 else None
+
+
+def _unwrapped(record: Record, topic: Topic) -> SignedRecord | DecodeError:
+    try:
+        return unwrapped(record.value or b"", topic)
+    except DecodeError as error:
+        return error
