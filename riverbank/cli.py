@@ -362,6 +362,32 @@ def vertical_predict(
     _ask(config, Asked(VerticalVerb.PREDICT, wait * 1000, customer=customer), as_json)
 
 
+@vertical.command("evaluate")
+def vertical_evaluate(
+    data: Annotated[Path, typer.Option(help="Folder of data sets (docs/data.md).")],
+    sets: Annotated[str, typer.Option("--set", help="taiwan, berka or both, comma-separated.")] = "taiwan,berka",
+    encrypted: Annotated[
+        bool, typer.Option(help="Train each set's first division under 3072-bit encryption too (minutes), and compare the bits.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the divisions.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """What a vertical partnership is worth: the bank alone, both trained apart, the same scorecard on the joined table."""
+    _evaluate_vertical(data, sets, encrypted=encrypted, seed=seed, as_json=as_json)
+
+
+def _evaluate_vertical(data: Path, sets: str, *, encrypted: bool, seed: int, as_json: bool) -> None:
+    from federation.errors import OwnFault
+    from riverbank.evaluation import vertical as evaluation
+
+    names = [name.strip() for name in sets.split(",")]
+    try:
+        results = evaluation.evaluate(data, names, seed=seed, encrypted=encrypted, said=lambda text: typer.echo(text, err=True))
+    except OwnFault as error:
+        raise CannotRun(str(error)) from error
+    _show(evaluation.as_dicts(results) if as_json else evaluation.as_rows(results), as_json)
+
+
 def _ask(config: Path, asked: Any, as_json: bool) -> None:
     from dataclasses import asdict
 
@@ -522,9 +548,18 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes to share the variants out to.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Write JSON, Markdown and a page with plots into this folder.")] = None,
+    apart: Annotated[
+        bool,
+        typer.Option("--vertical", help="Instead: columns at two parties (`riverbank vertical evaluate`); --set, --data and --seed count."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """What federation is worth on known data: alone, federated, pooled; each event is scored before it is learned."""
+    if apart:
+        if data is None:
+            raise CannotRun("--vertical reads files: name their folder with --data (docs/data.md)")
+        _evaluate_vertical(data, "taiwan,berka" if sets == "all" else sets, encrypted=False, seed=seed, as_json=as_json)
+        return
     from federation.errors import OwnFault
     from riverbank.evaluation import command, report
     from riverbank.evaluation.variants import USUAL

@@ -23,8 +23,6 @@ from federation.vertical.tables import choice_of, losses_for_bank, residuals_for
 
 LEAST_GAIN: Final = 1e-4
 """A pass that lowers the objective by less than this per row is the last one."""
-LOSS_SLACK: Final = 0.02
-"""So is one whose held-out loss is worse than the best by more than this."""
 TABLE_BYTES_MAX: Final = 40 * 1024 * 1024
 
 
@@ -159,9 +157,13 @@ def stepped(training: Training, sums: Reals) -> Training:
 
 
 def judged(training: Training, loss_sum: float) -> tuple[Training, bool]:
-    """The bank's verdict after a pass: which weights are the best so far, and whether that was the last one."""
+    """The bank's verdict after a pass: which weights are the best so far, and whether that was the last one.
+
+    It is the last if there was hardly anything to gain, or if the held-out loss is worse than the best by more than chance explains:
+    by 1 / sqrt(rows), about two standard errors of a mean log loss.
+    """
     loss, gain = loss_sum / training.held_out, (training.gain + training.peer_gain) / training.learned_from
-    better = training.kept == 0 or loss <= training.kept_loss + LOSS_SLACK
+    better = training.kept == 0 or loss <= training.kept_loss + training.held_out**-0.5
     best = loss if training.kept == 0 else min(loss, training.kept_loss)
     finished = not better or gain < LEAST_GAIN or training.number >= training.passes_max
     training = replace(training, loss=loss, kept_loss=best)
