@@ -71,6 +71,12 @@ class Agents:
                 self._rebuilding.add(task)
                 task.add_done_callback(self._rebuilt)
 
+    async def look_around(self) -> None:
+        """Let every lane see who is a member now, and which keys we hold."""
+        for lane in list(self._lanes.values()):
+            if lane is not None:
+                await lane.look_around()
+
     async def recovered(self) -> None:
         """Waits until every lane that is being rebuilt has been."""
         while self._rebuilding:

@@ -15,7 +15,6 @@ from aggregator_worker.chunk_sums import ChunkSums, Missing, Piece, opener
 from aggregator_worker.office import Office
 from federation.errors import PeerFault
 from federation.messages import ChunkRefused, ChunkSummed, MaskedChunk, PartyRole, SumRequested, SumTerm
-from federation.secagg.keys import Secret
 from streams.ports import Record
 from streams.topology import CHUNKS, SUM_REQUESTS, chunk_partition
 
@@ -27,10 +26,10 @@ CLOCKS_APART_MS: Final = 10 * 60_000
 class ChunkOwner:
     """One partition. Nothing survives the process: after a restart a request finds its chunks in the log."""
 
-    def __init__(self, partition: int, sealing_secret: Secret, office: Office) -> None:
+    def __init__(self, partition: int, office: Office) -> None:
         self._partition: Final = partition
         self._office: Final = office
-        self._sums: Final = ChunkSums(opener(sealing_secret))
+        self._sums: Final = ChunkSums(opener(lambda: office.identity.ring.sealing_secrets))
         self._next_offset: int | None = None  # None: no chunk has come yet.
         self._waiting: dict[Piece, tuple[SumRequested, int]] = {}  # Requests, and up to where to read before looking back.
 

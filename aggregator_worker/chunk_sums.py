@@ -6,7 +6,7 @@ Never keeps a masked piece: one running sum, and who is in it, is all that is re
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,14 +62,14 @@ def values_in(chunk: MaskedChunk) -> int:
     return (len(chunk.body) - sealing.SEAL_OVERHEAD_BYTES) // ring.VALUE_BYTES
 
 
-def opener(secret: Secret) -> Callable[[MaskedChunk], RingVector]:
-    """What opens a chunk's body with the aggregator's sealing secret: uint32; PeerFault "bad_seal" or "bad_length"."""
+def opener(secrets: Callable[[], Sequence[Secret]]) -> Callable[[MaskedChunk], RingVector]:
+    """What opens a chunk's body with one of the aggregator's sealing secrets, the newest first: uint32; PeerFault "bad_seal" or "bad_length"."""
 
     def open_body(chunk: MaskedChunk) -> RingVector:
         length = values_in(chunk)
         if not 0 < length <= CHUNK_LENGTH_MAX:
             raise PeerFault("bad_length", f"a chunk's body of {len(chunk.body)} bytes", accused=chunk.institution)
-        plain = sealing.unseal(chunk.body, secret, plain_bytes=length * ring.VALUE_BYTES, accused=chunk.institution)
+        plain = sealing.unseal_with_any(chunk.body, secrets(), plain_bytes=length * ring.VALUE_BYTES, accused=chunk.institution)
         return ring.from_bytes(plain, length, accused=chunk.institution)
 
     return open_body

@@ -19,6 +19,7 @@ from aggregator_worker.office import Office
 from aggregator_worker.past import Past, find_past
 from federation.errors import OwnFault, PeerFault
 from federation.ids import RoundId
+from federation.members.directory import MARGIN_MS
 from federation.messages import (
     ChunkRefused,
     ChunkSummed,
@@ -80,14 +81,20 @@ class LaneShell:
     """One lane. `on_failure` hears of what goes wrong where nobody waits: in timers and while rebuilding."""
 
     def __init__(
-        self, settings: CoordinatorSettings, invited: tuple[str, ...], office: Office, on_failure: Callable[[BaseException], None]
+        self,
+        settings: CoordinatorSettings,
+        office: Office,
+        on_failure: Callable[[BaseException], None],
+        members_problem: Callable[[int], str | None],
     ) -> None:
+        """`members_problem` says why no round of so many members can succeed under the operator's settings, or None."""
         self._settings: Final = settings
         self._partition: Final = lane_partition(settings.lane.head)
         self._office: Final = office
         self._on_failure: Final = on_failure
+        self._members_problem: Final = members_problem
         self._measures: Final = Measures(settings.lane)
-        self._state = initial(settings, invited=invited, model_version=0, model=np.zeros(settings.parameters.dimension))
+        self._state = initial(settings, invited={}, model_version=0, model=np.zeros(settings.parameters.dimension))
         self._turn: Final = asyncio.Lock()
         self._rebuilt = False
         self._next_offset = 0
@@ -189,11 +196,33 @@ class LaneShell:
 
     async def _received(self, record: Record) -> fx.Received | None:
         opened = await self._office.open(record, ROUNDS)
-        return None if opened is None else fx.Received(opened.sender, opened.message, opened.digest)
+        return None if opened is None else fx.Received(opened.sender, opened.message, opened.digest, opened.serial)
+
+    # --- who is who -----------------------------------------------------------------------------------------------
+    async def look_around(self) -> None:
+        """Act on who is a member now, and on our keys, if either has changed."""
+        async with self._turn:
+            if self._rebuilt and not self._closed and self._news():
+                await self._advance()
+
+    def _news(self) -> tuple[fx.InvitedChanged | fx.KeysChanged, ...]:
+        news: list[fx.InvitedChanged | fx.KeysChanged] = []
+        directory, now_ms = self._office.parties.directory, self._office.clock.now_ms()
+        invited = directory.acceptable(now_ms, PartyRole.INSTITUTION, margin_ms=MARGIN_MS)
+        if invited != self._state.invited:
+            gone = {name: directory.why_not(name, now_ms) for name in self._state.invited if name not in invited}
+            _log.info("members", head=self._settings.lane.head.value, invited=sorted(invited), gone=gone)
+            if (problem := self._members_problem(len(invited))) is not None:
+                _log.warning("no round can succeed", head=self._settings.lane.head.value, reason=problem)
+            news.append(fx.InvitedChanged(invited))
+        sealing_secrets = self._office.identity.ring.sealing_secrets
+        if sealing_secrets != self._state.settings.sealing_secrets:
+            news.append(fx.KeysChanged(sealing_secrets))
+        return tuple(news)
 
     # --- steps and effects --------------------------------------------------------------------------------------
     async def _advance(self, *events: fx.Event) -> None:
-        for event in events:
+        for event in (*self._news(), *events):
             before = self._state.transcript
             # Unmasking for a large cohort takes long enough to miss a heartbeat.
             self._state, effects = await asyncio.to_thread(step, self._state, event)

@@ -12,16 +12,17 @@ from typing import Final
 
 import structlog
 
-from aggregator_worker.parties import Parties
 from federation.errors import PeerFault
 from federation.ids import RoundId
 from federation.messages import Message, PartyRole
 from streams.codec import DecodeError
 from streams.courier import Courier
+from streams.identity import Identity
+from streams.parties import Parties
 from streams.ports import Clock, Log, Record
 from streams.signed import Opened
 from streams.telemetry import FAULTS
-from streams.topology import Topic
+from streams.topology import ROUNDS, Topic
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -40,6 +41,7 @@ class Office:
 
     log: Log
     parties: Parties
+    identity: Identity
     courier: Courier
     clock: Clock
 
@@ -53,7 +55,7 @@ class Office:
         `role`: who alone may say it; None where the protocol's core decides that.
         """
         try:
-            opened = await self.parties.open(record, topic)
+            opened = await self.parties.open(record, topic, in_lane=topic is ROUNDS)
             if role is not None:
                 self.parties.require_role(opened.sender, role)
         except PeerFault as fault:

@@ -20,7 +20,6 @@ from aggregator_worker.app import FaustDoor, FaustTerms
 from aggregator_worker.chunk_owner import ChunkOwner
 from aggregator_worker.lane import LaneShell
 from aggregator_worker.office import Office, SystemClock
-from aggregator_worker.parties import Parties
 from aggregator_worker.rereading import ends_of
 from aggregator_worker.watchdog import Watchdog
 from federation.errors import OwnFault
@@ -33,14 +32,15 @@ from federation.limits import CHUNK_LENGTH_MAX, COHORT_MIN, NOISE_SIGMA_MAX
 from federation.messages import HeadName, RoundParameters
 from federation.privacy.accountant import cost, epsilon_of, multiplier_for, noise_multiplier, noise_sigma
 from federation.rounds.coordinator_state import CoordinatorSettings
-from federation.secagg.certificates import PartyKeys
-from federation.secagg.keys import sign
+from federation.secagg.keys import Secret
 from streams.access import Principal, aggregator_group
 from streams.courier import Courier
+from streams.identity import KEEP_UP_S, Identity, key_file
 from streams.kafka import KafkaLog
+from streams.parties import Parties
 from streams.ports import LogUnavailable
 from streams.runner import GRACE_S
-from streams.settings import AggregatorProcess, HeadSettings, read_private_file
+from streams.settings import AggregatorProcess, HeadSettings
 from streams.telemetry import DEGRADED, configure_logging, serve_metrics
 from streams.tls import Tls, open_tls
 from streams.topology import Role
@@ -63,7 +63,9 @@ def shipped_layout(head: HeadName) -> Layout:
             return Catalogue.shipped().layout
 
 
-def coordinator_settings(settings: AggregatorProcess, head: HeadName, layout: Layout, keys: PartyKeys) -> CoordinatorSettings:
+def coordinator_settings(
+    settings: AggregatorProcess, head: HeadName, layout: Layout, sealing_secrets: tuple[Secret, ...]
+) -> CoordinatorSettings:
     """How the rounds of one head are run."""
     asked, head_settings = settings.aggregator, settings.aggregator.heads[head]
     parameters = round_parameters(head_settings, layout)
@@ -71,7 +73,7 @@ def coordinator_settings(settings: AggregatorProcess, head: HeadName, layout: La
         federation=settings.federation.name,
         lane=Lane(head),
         party=settings.party.name,
-        sealing_secret=keys.sealing_secret,
+        sealing_secrets=sealing_secrets,
         parameters=parameters,
         epsilon=epsilon_of_rounds(parameters),
         rounds_per_epoch=asked.epoch_rounds,
@@ -142,15 +144,16 @@ async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], La
 
     async with AsyncExitStack() as stack:
         tls = open_tls(settings.federation.tls, Principal(settings.party.name, Role.AGGREGATOR))
-        office, keys = await _open_office(settings, tls, stack)
-        lanes = {head: coordinator_settings(settings, head, layout_of(head), keys) for head in settings.aggregator.heads}
-        members = tuple(settings.aggregator.members)
+        office = await _open_office(settings, tls, stack)
 
         def new_lane(partition: int) -> LaneShell | None:
-            lane = lanes.get(tuple(HeadName)[partition])
-            return None if lane is None else LaneShell(lane, members, office, on_failure)
+            head = tuple(HeadName)[partition]
+            if head not in settings.aggregator.heads:
+                return None
+            lane = coordinator_settings(settings, head, layout_of(head), office.identity.ring.sealing_secrets)
+            return LaneShell(lane, office, on_failure, settings.aggregator.members_problem)
 
-        agents = Agents(new_lane, partial(ChunkOwner, sealing_secret=keys.sealing_secret, office=office), on_failure)
+        agents = Agents(new_lane, partial(ChunkOwner, office=office), on_failure)
         stack.callback(agents.close)
         terms = FaustTerms(
             aggregator_group(settings.federation.name, settings.party.name),
@@ -169,20 +172,20 @@ async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], La
             await door.stop()
 
 
-async def _open_office(settings: AggregatorProcess, tls: Tls | None, stack: AsyncExitStack) -> tuple[Office, PartyKeys]:
-    keys = PartyKeys.from_bytes(read_private_file(settings.party.key_file))
+async def _open_office(settings: AggregatorProcess, tls: Tls | None, stack: AsyncExitStack) -> Office:
     federation, party = settings.federation, settings.party.name
     log = KafkaLog(federation.bootstrap, client_id=party, tls=tls)
     stack.push_async_callback(log.close)
     parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
     stack.push_async_callback(parties.close)
-    courier = Courier(log, federation=federation.name, sender=party, sign=partial(sign, keys.signing_seed))
-    return Office(log, parties, courier, SystemClock()), keys
+    identity = Identity(party, parties, key_file(settings.party))
+    courier = Courier(log, federation=federation.name, sender=party, sign=identity.sign)
+    return Office(log, parties, identity, courier, SystemClock())
 
 
 async def _serve(door: FaustDoor, agents: Agents, office: Office, failed: asyncio.Future[BaseException]) -> None:
     """Start within START_S, then wait for a failure and raise it."""
-    works = (_started(door, agents, office), office.parties.follow(), _watch(door, office), _raised(failed))
+    works = (_started(door, agents, office), _keep_up(agents, office), _watch(door, office), _raised(failed))
     tasks = {asyncio.create_task(work) for work in works}
     try:
         while tasks:
@@ -202,12 +205,24 @@ async def _raised(failed: asyncio.Future[BaseException]) -> None:
 async def _started(door: FaustDoor, agents: Agents, office: Office) -> None:
     try:
         async with asyncio.timeout(START_S):
-            await office.parties.catch_up()
+            await office.identity.keep_up()
             await door.start()
             await agents.recovered()
         _log.info("aggregating", partitions=len(door.assigned))
     except TimeoutError as error:
         raise LogUnavailable(f"not ready {START_S:g} s after the start") from error
+
+
+async def _keep_up(agents: Agents, office: Office) -> None:
+    """For ever: a certificate, or an operator's word on a member, counts within about a second."""
+    while True:
+        await asyncio.sleep(KEEP_UP_S)
+        try:
+            await office.identity.keep_up()
+        except LogUnavailable as away:
+            _log.warning("who is who cannot be read", reason=str(away))
+            await office.parties.close()
+        await agents.look_around()
 
 
 async def _watch(door: FaustDoor, office: Office) -> None:

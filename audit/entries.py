@@ -40,7 +40,7 @@ class Row:
     values: tuple[Any, ...]
 
 
-def judged(record: Record, opened: Callable[[bytes], Opened]) -> LoggedRecord:
+def judged(record: Record, opened: Callable[[Record], Opened]) -> LoggedRecord:
     """What the ledger keeps of a record; `opened` verifies the envelope and raises DecodeError or PeerFault."""
     reason = accused = detail = ""
     try:
@@ -55,10 +55,10 @@ def judged(record: Record, opened: Callable[[bytes], Opened]) -> LoggedRecord:
     )  # fmt: skip
 
 
-def _checked(record: Record, opened: Callable[[bytes], Opened]) -> None:
+def _checked(record: Record, opened: Callable[[Record], Opened]) -> None:
     if record.value is None:
         raise DecodeError(RefusalReason.MALFORMED, "a record without a value")
-    said = opened(record.value)
+    said = opened(record)
     entry = said.message
     if not isinstance(entry, AuditEntry):
         raise PeerFault("unknown_schema", f"a {type(entry).__name__} where an AuditEntry belongs", accused=said.sender)

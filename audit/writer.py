@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -24,51 +24,33 @@ from audit.ledger import Ledger
 from audit.queries import answer
 from audit.warehouse import Warehouse, WarehouseError, embedded_directory
 from federation import messages as m
-from federation.errors import PeerFault
 from streams.access import alone
-from streams.codec import DecodeError, decode, encode
+from streams.codec import encode
 from streams.kafka import KafkaLog
+from streams.parties import KEY_FAULTS, Parties
 from streams.ports import Log, LogReader, LogUnavailable, Position, Record
 from streams.settings import AuditProcess, read_private_file
-from streams.signed import Opened, open_record
+from streams.signed import Opened
 from streams.telemetry import AUDIT_ENTRIES, AUDIT_INDEX_LAG, serve_metrics
 from streams.tls import open_tls
-from streams.topology import AUDIT, PARTIES, Role
+from streams.topology import AUDIT, Role
 
 _LOOK_MS: Final = 200  # How long a stop may go unnoticed.
-_PARTIES_AT_ONCE: Final = 500
 _OWN_WAIT_S: Final = 3.0  # Somebody who asks while no writer runs owns the directory for a moment.
 _PAUSE_FIRST_S: Final = 0.5
 _PAUSE_MAX_S: Final = 10.0
-# Newer keys of a sender we know show as a bad signature.
-_MAY_BE_NEWS: Final = frozenset({"unknown_sender", "bad_signature"})
 
 _log = structlog.get_logger(__name__)
-
-
-class Parties(Protocol):
-    """Who is certified; grows as parties.v1 is read."""
-
-    def admit(self, certified: m.PartyCertified) -> None:
-        """Take a certificate; PeerFault if the pinned CA does not vouch for it."""
-        ...
-
-    def verify(self, sender: str, signed_bytes: bytes, signature: bytes) -> None:
-        """PeerFault unless `sender` is certified and signed these bytes."""
-        ...
 
 
 class Writer:
     """Moves records from the audit topic into the ledger, and from there into the warehouse."""
 
-    def __init__(
-        self, log: Log, ledger: Ledger, index: Index, parties: Parties, *, federation: str, batch_records: int = 500, flush_ms: int = 500
-    ) -> None:
+    def __init__(self, log: Log, ledger: Ledger, index: Index, parties: Parties, *, batch_records: int = 500, flush_ms: int = 500) -> None:
         self._log = log
         self._ledger = ledger
         self._index = index
         self._parties = parties
-        self._federation = federation
         self._batch_records = batch_records
         self._flush_s = flush_ms / 1000
         self._grown = asyncio.Event()
@@ -126,14 +108,12 @@ class Writer:
     async def _follow(self, stop: asyncio.Event) -> None:
         """From behind the ledger's last entry on; whatever fails, nothing is lost by starting here again."""
         async with contextlib.AsyncExitStack() as stack:
-            parties = await self._log.reader([Position(PARTIES.full_name(), 0, 0)])
-            stack.push_async_callback(parties.close)
+            stack.push_async_callback(self._parties.close)
             reader = await self._log.reader([Position(AUDIT.full_name(), 0, self._next_offset())])
             stack.push_async_callback(reader.close)
-            certificates = _Certificates(parties, self._parties)
             while not stop.is_set():
                 if records := await self._batch(reader, stop):
-                    await self._write(records, certificates)
+                    await self._write(records)
 
     def _next_offset(self) -> int:
         last = next(self._ledger.read(self._ledger.size - 1), None) if self._ledger.size else None
@@ -150,8 +130,8 @@ class Writer:
             batch += await reader.poll(self._batch_records - len(batch), min(left_ms, _LOOK_MS))
         return batch
 
-    async def _write(self, records: Sequence[Record], certificates: _Certificates) -> None:
-        logged = await self._judged(records, certificates)
+    async def _write(self, records: Sequence[Record]) -> None:
+        logged = await self._judged(records)
         # In a thread: a sync may take as long as the disk likes, and whoever asks the desk should not wait for it.
         await asyncio.to_thread(self._ledger.append, [encode(each) for each in logged])
         self._grown.set()
@@ -162,18 +142,18 @@ class Writer:
                 self.refused[each.reason] += 1
                 _log.warning("audit record refused", topic=each.topic, offset=each.offset, reason=each.reason, accused=each.accused)
 
-    async def _judged(self, records: Sequence[Record], certificates: _Certificates) -> list[m.LoggedRecord]:
+    async def _judged(self, records: Sequence[Record]) -> list[m.LoggedRecord]:
         logged = [judged(record, self._open) for record in records]
-        doubtful = [place for place, each in enumerate(logged) if each.reason in _MAY_BE_NEWS]
+        doubtful = [place for place, each in enumerate(logged) if each.reason in KEY_FAULTS]
         if doubtful:
             # A certificate is in the log before what its owner says, so one look suffices for the whole batch.
-            await certificates.catch_up()
+            await self._parties.catch_up()
             for place in doubtful:
                 logged[place] = judged(records[place], self._open)
         return logged
 
-    def _open(self, value: bytes) -> Opened:
-        return open_record(value, topic=AUDIT, federation=self._federation, verify=self._parties.verify)
+    def _open(self, record: Record) -> Opened:
+        return self._parties.opened(record, AUDIT)
 
 
 class _Pause:
@@ -190,30 +170,8 @@ class _Pause:
             await asyncio.wait_for(stop.wait(), self._s)
 
 
-class _Certificates:
-    """Feeds parties.v1 to the registry."""
-
-    def __init__(self, reader: LogReader, parties: Parties) -> None:
-        self._reader = reader
-        self._parties = parties
-        self._next_offset = 0
-
-    async def catch_up(self) -> None:
-        """Admit every certificate that the log holds now; what is none is logged and passed over."""
-        end = (await self._reader.end_offsets())[PARTIES.full_name(), 0]
-        while self._next_offset < end:
-            for record in await self._reader.poll(_PARTIES_AT_ONCE, _LOOK_MS):
-                self._next_offset = record.offset + 1
-                try:
-                    certified = decode(record.value or b"", PARTIES.carries, PARTIES.bytes_max)
-                    if isinstance(certified, m.PartyCertified):
-                        self._parties.admit(certified)
-                except (DecodeError, PeerFault) as error:
-                    _log.warning("certificate passed over", offset=record.offset, error=str(error))
-
-
-async def run(settings: AuditProcess, parties: Parties) -> None:
-    """The audit process, until SIGTERM or SIGINT; `parties` is an empty registry with the federation's CA pinned.
+async def run(settings: AuditProcess) -> None:
+    """The audit process, until SIGTERM or SIGINT.
 
     WarehouseError: ClickHouse cannot be used, or the embedded directory is in use. LedgerError, TamperedError: the ledger. LogUnavailable, LogRefused: the
     federation's Kafka does not answer or lacks the topic. SettingsError: the password file, or certificates that cannot be used.
@@ -225,13 +183,13 @@ async def run(settings: AuditProcess, parties: Parties) -> None:
     try:
         ourselves = alone(Role.AUDIT)
         log = KafkaLog(settings.federation.bootstrap, client_id=ourselves.name, tls=open_tls(settings.federation.tls, ourselves))
-        await serve(settings, parties, log, stop)
+        await serve(settings, log, stop)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 
-async def serve(settings: AuditProcess, parties: Parties, log: Log, stop: asyncio.Event) -> None:
+async def serve(settings: AuditProcess, log: Log, stop: asyncio.Event) -> None:
     """Write and answer until `stop`; closes `log`. Errors as `run`."""
     audit = settings.audit
     if settings.ops.metrics_port is not None:
@@ -246,8 +204,9 @@ async def serve(settings: AuditProcess, parties: Parties, log: Log, stop: asynci
         directory = embedded_directory(audit.dsn)
         if directory is not None:
             await stack.enter_async_context(open_desk(directory, partial(answer, warehouse)))
-        name = settings.federation.name
-        writer = Writer(log, ledger, Index(warehouse), parties, federation=name, batch_records=audit.batch_records, flush_ms=audit.flush_ms)
+        federation = settings.federation
+        parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
+        writer = Writer(log, ledger, Index(warehouse), parties, batch_records=audit.batch_records, flush_ms=audit.flush_ms)
         _log.info("audit writer ready", dsn=audit.dsn, entries=ledger.size)
         await writer.run(stop)
         _log.info("audit writer stopped", written=writer.written, refused=writer.refused.total())

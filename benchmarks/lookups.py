@@ -18,10 +18,10 @@ from aiohttp import web as http
 
 from federation import messages as m
 from federation.heads.products import Catalogue
-from riverbank.verification import CertifiedParties
 from streams import topology
 from streams.codec import encode
 from streams.memory import MemoryLog
+from streams.parties import Parties
 from streams.ports import Outgoing
 from web.app import make_app
 from web.wiring import SystemClock, make_window
@@ -54,13 +54,13 @@ async def portal() -> None:
         held = tuple(sorted(draw.choice(ids, 3, replace=False).tolist()))
         profile = m.CustomerProfile(customer=f"c{number}", held=held, dismissed=(), updated_at_ms=1)
         await own.append([Outgoing(topology.PROFILES.full_name(BANK), 0, profile.customer.encode(), encode(profile))])
-    made = make_window("bench", CertifiedParties("bench", bytes(32)), federation, (BANK, own), SystemClock())
-    assert made.window.institution is not None
+    window = make_window(Parties(federation, federation="bench", ca_verify_key=bytes(32)), federation, (BANK, own), SystemClock())
+    assert window.institution is not None
     async with asyncio.TaskGroup() as group:
-        for feed in (made.certificates, made.window.feed, made.window.institution.feed):
+        for feed in (window.feed, window.institution.feed):
             group.create_task(feed.run())
-        await made.window.institution.feed.caught_up.wait()
-        await listen(make_app(made.window))
+        await window.institution.feed.caught_up.wait()
+        await listen(make_app(window))
 
 
 async def fixed(body_bytes: int) -> None:

@@ -29,7 +29,7 @@ from federation.secagg.quantize import encode_contribution
 from streams.codec import kind_of
 from streams.signed import Opened, open_envelope, seal_record, unwrapped
 from streams.topology import CHUNKS, ROUNDS, Topic
-from tests.aggregator_worker.cast import Parties
+from tests.credentials import Credentials
 from tests.sim.table import AGGREGATOR, FEDERATION, LAYOUT, Table
 
 EPOCH_ROUNDS = 32
@@ -85,7 +85,7 @@ class TimedTable(Table):
             chunk_length=CHUNK_LENGTH_MAX,
         )  # fmt: skip
         assert EPOCH_ROUNDS <= ROUNDS_PER_EPOCH_MAX
-        self.parties = Parties(FEDERATION, names)
+        self.parties = Credentials(FEDERATION, names)
         self.watch = Stopwatch()
         self.sent_bytes: Counter[str] = Counter()
         self.values: dict[bytes, bytes] = {}
@@ -111,7 +111,7 @@ class TimedTable(Table):
 
         def signed(statement: bytes) -> bytes:
             with self.watch.part(sender, "signatures"):
-                return sign(self.parties.keys[sender].signing_seed, statement)
+                return self.parties.keys[sender].sign(statement)
 
         with self.watch.part(sender, "encoding"):
             value = seal_record(message, sender=sender, sign=signed, federation=FEDERATION, topic=topic)
@@ -119,9 +119,9 @@ class TimedTable(Table):
         return value
 
     def _opened(self, reader: str, value: bytes, topic: Topic) -> Opened | None:
-        def verified(sender: str, statement: bytes, signature: bytes) -> None:
+        def verified(sender: str, statement: bytes, signature: bytes) -> int:
             with self.watch.part(reader, "signatures"):
-                self.parties.registry.verify(sender, statement, signature)
+                return self.parties.directory.verify(sender, statement, signature)
 
         with self.watch.part(reader, "encoding"):
             envelope = unwrapped(value, topic)

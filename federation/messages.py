@@ -76,6 +76,26 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityRotated:
+    """The CA passes its office on to another key: each of the two vouches for the other."""
+
+    party: str
+    """Name of the federation."""
+    serial: int
+    """Which change of the CA's key, from 1."""
+    old_key: bytes
+    """Ed25519 verify key that others have pinned."""
+    new_key: bytes
+    """Ed25519 verify key that follows it."""
+    old_until_ms: int
+    """Certificates by the old key count if the log took them before."""
+    by_old: bytes
+    """Over the fields above, by the old key."""
+    by_new: bytes
+    """Over the fields above, by the new key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CardTransaction:
     """A card payment, as the institution's authorisation system saw it."""
 
@@ -266,6 +286,8 @@ class EpochAnnounced:
     """How many rounds the keys are for."""
     invited: tuple[str, ...]
     """Institutions invited, sorted."""
+    serials: tuple[int, ...]
+    """Of each institution invited, in the same order: the lowest certificate serial that it may speak under."""
     first_round: int
     """First round of the epoch."""
     keys_deadline_ms: int
@@ -666,6 +688,36 @@ class MaskedUpdate:
     """Commitments to the shares: 16 bytes per roster member in roster order."""
 
 
+class Standing(StrEnum):
+    """How a party stands in the federation."""
+
+    INVITED = "invited"
+    VERIFIED = "verified"
+    SUSPENDED = "suspended"
+    LEFT = "left"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberStanding:
+    """An operator says how a party stands. Compacted by party: the newest entry holds everything."""
+
+    party: str
+    """Of whom."""
+    serial: int
+    """Which entry about this party, from 1; the highest counts, in whatever order they arrive."""
+    standing: Standing
+    """How it stands; only a verified institution takes part in rounds."""
+    certificate_serial_min: int
+    """The party's certificates below this serial are void; never lowered."""
+    void_from_ms: int
+    """What the log took from then on under a void certificate does not count; 0 while none is void."""
+    at_ms: int
+    """When the operator said it."""
+    reason: str
+    """Why, in a sentence without secrets."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipMasked:
     """Partner to bank: the encrypted bits, flipped by the partner's coins, in the order of the bank's question."""
@@ -863,6 +915,16 @@ class SumHelped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SerialSeen:
+    """The highest certificate serial under which a party has spoken in a lane. Part of an institution's own saved state."""
+
+    party: str
+    """Who."""
+    serial: int
+    """Lower ones are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantSaved:
     """Everything an institution's side of a lane must not forget between two runs. Kept in its own database; never sent."""
 
@@ -908,6 +970,8 @@ class ParticipantSaved:
     """secret_commitment of our masked update; empty before."""
     unadopted: tuple[SumHelped, ...]
     """Sums that gave no model; guards against differencing."""
+    serials: tuple[SerialSeen, ...]
+    """What each party has spoken under."""
 
 
 class PartyRole(StrEnum):
@@ -915,6 +979,7 @@ class PartyRole(StrEnum):
 
     INSTITUTION = "institution"
     AGGREGATOR = "aggregator"
+    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -924,15 +989,23 @@ class PartyCertified:
     federation: str
     """Name of the federation."""
     party: str
-    """Institution or aggregator."""
+    """Institution, aggregator or operator."""
     role: PartyRole
     """What it may say."""
+    serial: int
+    """Which certificate of this party, from 1; the CA never uses one twice, and a higher one is newer."""
+    issued_at_ms: int
+    """When the CA signed it."""
+    expires_at_ms: int
+    """Nothing said from then on counts under it."""
+    previous_until_ms: int
+    """What is said under this party's earlier certificates counts until then."""
     verify_key: bytes
     """Ed25519; checks its signatures."""
     sealing_key: bytes
     """X25519; seals to it."""
     certificate: bytes
-    """By the CA over the fields above (federation/certificates.py)."""
+    """By the CA over the fields above (federation/members/certificates.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1382,6 +1455,7 @@ class VerticalTold:
 Message = (
     AttributesObserved
     | AuditEntry
+    | AuthorityRotated
     | CardTransaction
     | ChunkRefused
     | ChunkSummed
@@ -1412,6 +1486,7 @@ Message = (
     | LoggedRecord
     | MaskedChunk
     | MaskedUpdate
+    | MemberStanding
     | MembershipMasked
     | ModelChunk
     | ModelPublished
@@ -1423,6 +1498,7 @@ Message = (
     | SecretsSaved
     | SeedBoxHeld
     | SumHelped
+    | SerialSeen
     | ParticipantSaved
     | PartyCertified
     | PassEnded

@@ -11,16 +11,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from federation.errors import PeerFault
 from federation.heads.head import Vector
-from federation.messages import HeadName, ModelChunk
-from institution_workers.parties import Parties
+from federation.messages import HeadName, ModelChunk, PartyRole
+from streams.codec import DecodeError
 from streams.model_chunks import ModelJoiner
+from streams.parties import Parties
 from streams.ports import Log, LogReader, Position, Record
-from streams.signed import Opened
+from streams.telemetry import FAULTS
 from streams.topology import MODELS, lane_partition
 
 KEPT: Final = 3  # Vectors of one head: the newest are wanted, an unfinished round's may be among them.
+_LOG: Final = structlog.get_logger()
 _BATCH: Final = 50
 _PATIENCE_MS: Final = 2_000  # A model's pieces are acknowledged before the round that names it ends.
 
@@ -79,9 +83,12 @@ class GlobalModels:
         return bool(shelf.unread)
 
     async def _take(self, head: HeadName, shelf: _Shelf, record: Record) -> None:
-        opened = await self._parties.open(record, MODELS)
-        aggregator = self._parties.aggregator()
-        if not isinstance(opened, Opened) or aggregator is None or opened.sender != aggregator.party:
+        try:
+            opened = await self._parties.open(record, MODELS)
+            self._parties.require_role(opened.sender, PartyRole.AGGREGATOR)
+        except (DecodeError, PeerFault) as fault:
+            FAULTS.labels("bad_model").inc()
+            _LOG.warning("model refused", offset=record.offset, reason=str(fault))
             return
         piece = opened.message
         if not isinstance(piece, ModelChunk) or piece.head is not head:

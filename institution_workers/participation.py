@@ -16,7 +16,10 @@ import structlog
 from federation.errors import OwnFault, PeerFault
 from federation.ids import Lane, RoundId
 from federation.messages import (
+    EpochAnnounced,
     EpochKeys,
+    EpochReady,
+    EpochRoster,
     EpochShares,
     HeadName,
     MaskedUpdate,
@@ -24,12 +27,14 @@ from federation.messages import (
     ModelPublished,
     ParticipantSaved,
     PartyCertified,
+    PartyRole,
     RoundOpened,
 )
 from federation.rounds import participant, participant_record
 from federation.rounds.effects import (
     ContributionReady,
     Effect,
+    PartiesKnown,
     PrepareContribution,
     Publish,
     Received,
@@ -41,20 +46,22 @@ from federation.rounds.effects import (
 from federation.rounds.participant import ParticipantSettings, ParticipantState
 from federation.rounds.phases import AGGREGATOR_ALONE_READS
 from institution_workers.global_models import GlobalModels
-from institution_workers.parties import Parties
 from institution_workers.pupil import Basis, Pupil
 from institution_workers.saving import save_pupil
 from institution_workers.speaker import Speaker
 from institution_workers.storage import StateUnusable, Store
 from institution_workers.study import Study
-from streams.codec import DecodeError, decode, encode
+from streams.codec import DecodeError, decode, encode, kind_of
 from streams.courier import Courier
+from streams.identity import Identity
+from streams.parties import Parties
 from streams.ports import Clock, Entropy, Log, LogReader, Outgoing, Position, Record
-from streams.signed import Opened
+from streams.signed import Opened, unwrapped
 from streams.telemetry import CONTRIBUTIONS, FAULTS, ROUND_NUMBER
 from streams.topology import MODELS, ROUNDS, Cluster, lane_partition
 
 _BATCH: Final = 200
+_MEMBERS_NAMED: Final = (EpochAnnounced, EpochRoster, EpochReady)
 _SAVED_BYTES_MAX: Final = 1 << 26  # An epoch of 256 members and 64 rounds takes about 2 MiB.
 _LOG = structlog.get_logger()
 
@@ -72,7 +79,6 @@ class Member:
     """Who the institution is in the federation, and on what terms it contributes, whatever the aggregator proposes."""
 
     party: str
-    verify_key: bytes
     budgets: Mapping[HeadName, Budget]
 
 
@@ -99,6 +105,7 @@ class Participation:
         speaker: Speaker,
         courier: Courier,
         parties: Parties,
+        identity: Identity,
         *,
         member: Member,
         clock: Clock,
@@ -112,23 +119,21 @@ class Participation:
         self._speaker: Final = speaker
         self._courier = courier
         self._parties: Final = parties
+        self._identity: Final = identity
         self._member = member
         self._clock = clock
         self._entropy = entropy
         self._reach = reach
         self._models: Final = GlobalModels(log, parties)
         self._reader: LogReader | None = None
-        self._aggregator: PartyCertified | None = None
+        self._aggregator: str | None = None
         self._lanes: dict[HeadName, ParticipantState] = {}
 
     async def open(self) -> None:
         """Say what was left unsaid, learn who is certified, read on where the state ends."""
         await self.close()
         await self._speaker.flush()
-        await self._parties.catch_up()
-        certified = self._parties.registry.parties.get(self._member.party)
-        if certified is not None and certified.verify_key != self._member.verify_key:
-            raise OwnFault(f"the federation certified another key for {self._member.party}: check party.key_file")
+        await self._identity.keep_up()
         heads = self._study.pupils
         topic = ROUNDS.full_name()
         starts = {head: self._store.next_offset(MODELS.full_name(), lane_partition(head)) for head in heads}
@@ -145,7 +150,9 @@ class Participation:
             await asyncio.sleep(wait_ms / 1000)
             return 0
         records = await self._reader.poll(_BATCH, wait_ms)
-        opened = [await self._parties.open_unless(AGGREGATOR_ALONE_READS, record, ROUNDS) for record in records]
+        opened = [await self._opened(record) for record in records]
+        if any(isinstance(each, Opened) and isinstance(each.message, _MEMBERS_NAMED) for each in opened):
+            await self._parties.catch_up()  # Whoever names members has read who they are; so must we, before we judge.
         await self._models.obtain(self._wanted(opened))
         if records or self._adoptable():
             self._turn(records, opened)
@@ -162,14 +169,33 @@ class Participation:
     # --- what is known --------------------------------------------------------------------------------------------
     async def _know_aggregator(self) -> bool:
         """Whether the CA has named the aggregator; its key may change, its name may not."""
-        aggregator = self._parties.aggregator()
+        aggregator = self._parties.directory.aggregator()
         if aggregator is None:
             await self._parties.catch_up()
-            aggregator = self._parties.aggregator()
-        if aggregator is not None and aggregator != self._aggregator:
-            self._aggregator = aggregator
+            aggregator = self._parties.directory.aggregator()
+        if aggregator is not None and aggregator.party != self._aggregator:
+            self._aggregator = aggregator.party
             self._lanes = {head: self._lane(pupil, aggregator) for head, pupil in self._study.pupils.items()}
         return aggregator is not None
+
+    async def _opened(self, record: Record) -> Opened | DecodeError | PeerFault | None:
+        """The message, its signature verified; or what is wrong with it; None, and nothing verified, if it concerns the aggregator alone."""
+        try:
+            envelope = unwrapped(record.value or b"", ROUNDS)
+            if kind_of(envelope.payload) in AGGREGATOR_ALONE_READS:
+                return None
+            return await self._parties.open_envelope(envelope, ROUNDS, at_ms=None)
+        except (DecodeError, PeerFault) as fault:
+            return fault
+
+    def _who_is_who(self, now_ms: int) -> PartiesKnown:
+        """What the lanes have to know of the directory."""
+        directory = self._parties.directory
+        certificates = directory.certificates.get(self._aggregator or "", ())
+        return PartiesKnown(
+            directory.acceptable(now_ms, PartyRole.INSTITUTION, PartyRole.AGGREGATOR),
+            {each.serial: each.sealing_key for each in certificates},
+        )
 
     def _lane(self, pupil: Pupil, aggregator: PartyCertified) -> ParticipantState:
         """The lane as last saved, or new."""
@@ -178,7 +204,6 @@ class Participation:
             lane=Lane(pupil.head),
             party=self._member.party,
             aggregator=aggregator.party,
-            aggregator_sealing_key=aggregator.sealing_key,
             terms=participant.Terms(
                 dimension=len(pupil.layout),
                 layout_digest=pupil.layout.digest,
@@ -200,9 +225,8 @@ class Participation:
     def _wanted(self, opened: Iterable[Opened | DecodeError | PeerFault | None]) -> list[tuple[HeadName, bytes]]:
         """Per head the global model that its log, these records included, names last, unless its pupil rests on it."""
         named = {head: state.transcript.model_digest for head, state in self._lanes.items()}
-        aggregator = self._aggregator.party if self._aggregator is not None else None
         for each in opened:
-            if isinstance(each, Opened) and each.sender == aggregator and isinstance(each.message, (ModelPublished, RoundOpened)):
+            if isinstance(each, Opened) and each.sender == self._aggregator and isinstance(each.message, (ModelPublished, RoundOpened)):
                 named[each.message.head] = each.message.model_digest
         pupils = self._study.pupils
         return [(head, digest) for head, digest in named.items() if head in pupils and digest != pupils[head].base_digest]
@@ -218,8 +242,10 @@ class Participation:
     def _turn(self, records: Sequence[Record], opened: Sequence[Opened | DecodeError | PeerFault | None]) -> None:
         turn = _Turn(self._clock.now_ms())
         before = dict(self._lanes)
+        known = self._who_is_who(turn.now_ms)
         with self._store.turn():
             for head in self._lanes:
+                self._step(head, known, turn)
                 self._step(head, Tick(turn.now_ms), turn)
             for record, each in zip(records, opened, strict=True):
                 if each is not None:
@@ -250,7 +276,7 @@ class Participation:
                 return
             if isinstance(opened.message, MaskedUpdate) and opened.sender == self._member.party:
                 self._hear_ourselves(head, opened.message, turn)
-            self._step(head, Received(opened.sender, opened.message, opened.digest), turn)
+            self._step(head, Received(opened.sender, opened.message, opened.digest, opened.serial), turn)
 
     def _hear_ourselves(self, head: HeadName, said: MaskedUpdate, turn: _Turn) -> None:
         """A contribution in our name that our ledger has not paid for: the state is new, or an old copy, or somebody has our key."""
@@ -258,7 +284,7 @@ class Participation:
             detail = "our ledger does not know this contribution: until it is a period old, no customer contributes"
             turn.faults.append(Report("ledger_gap", self._member.party, detail, RoundId(Lane(head, said.group), said.epoch, said.round)))
 
-    def _step(self, head: HeadName, event: Received | Tick | ContributionReady, turn: _Turn) -> bool:
+    def _step(self, head: HeadName, event: Received | Tick | ContributionReady | PartiesKnown, turn: _Turn) -> bool:
         """One event of a lane and its effects; whether there were any."""
         self._lanes[head], effects = participant.step(self._lanes[head], event, self._entropy)
         for effect in effects:

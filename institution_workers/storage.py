@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from federation.errors import OwnFault
-from streams.ports import Outgoing
+from streams.ports import Outgoing, Record
 from streams.topology import Cluster
 
 DATABASE: Final = "institution.sqlite"
@@ -57,6 +57,10 @@ CREATE TABLE ledgers (
   head TEXT PRIMARY KEY, round INTEGER NOT NULL, day INTEGER NOT NULL, unknown_day INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE behaviour (kind TEXT NOT NULL, key TEXT NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (kind, key)) STRICT, WITHOUT ROWID;
+CREATE TABLE party_records (
+  topic TEXT NOT NULL, key BLOB NOT NULL, log_offset INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (topic, key)
+) STRICT;
 CREATE TABLE profiles (
   customer TEXT PRIMARY KEY, held TEXT NOT NULL, dismissed TEXT NOT NULL, segment TEXT, consented INTEGER NOT NULL,
   updated_at_ms INTEGER NOT NULL
@@ -167,6 +171,19 @@ class Store:
         saved = self.counters()
         changed = [(name, value) for name, value in values.items() if saved.get(name) != value]
         self.database.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", changed)
+
+    # --- who is who -----------------------------------------------------------------------------------------------
+    def party_records(self, topic: str) -> Sequence[Record]:
+        """The records kept of one topic, in the order of their offsets."""
+        rows = self.database.execute(
+            "SELECT key, log_offset, timestamp_ms, value FROM party_records WHERE topic = ? ORDER BY log_offset", (topic,)
+        )
+        return [Record(topic, 0, int(offset), key, value, int(at_ms)) for key, offset, at_ms, value in rows]
+
+    def set_party_record(self, record: Record) -> None:
+        """Keep the record, in place of an earlier one with its key."""
+        row = (record.topic, record.key or b"", record.offset, record.timestamp_ms, record.value)
+        self.database.execute("INSERT OR REPLACE INTO party_records VALUES (?, ?, ?, ?, ?)", row)
 
     # --- journal ------------------------------------------------------------------------------------------------
     def journal(self, cluster: Cluster, records: Iterable[Outgoing]) -> None:

@@ -12,20 +12,20 @@ from typing import Final
 
 from federation.messages import HeadName
 from federation.privacy.accountant import budget_of
-from federation.secagg.certificates import PartyKeys
-from federation.secagg.keys import sign
 from institution_workers.learning import Learning
 from institution_workers.participation import Budget, Member, Participation
-from institution_workers.parties import Parties
+from institution_workers.remembered_parties import RememberedParties
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
 from institution_workers.study import Study, Terms
 from institution_workers.worker import Reporting, Worker
 from streams.access import Principal
 from streams.courier import Courier
+from streams.identity import Identity, key_file
 from streams.kafka import KafkaLog
+from streams.parties import Parties
 from streams.ports import Log
-from streams.settings import InstitutionProcess, PrivacySettings, read_private_file
+from streams.settings import InstitutionProcess, PrivacySettings
 from streams.telemetry import configure_logging, serve_metrics
 from streams.tls import open_tls
 from streams.topology import Cluster, Role
@@ -44,7 +44,6 @@ class WallClock:
 def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: Log) -> Worker:
     """The worker over these logs; SettingsError or OwnFault for a key file that cannot be used, StateUnusable for the state."""
     institution, party = settings.institution, settings.party.name
-    keys = PartyKeys.from_bytes(read_private_file(settings.party.key_file))
     clock = WallClock()
     terms = Terms(
         {head: institution.learning_rate(head) for head in HeadName},
@@ -62,15 +61,19 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         monotonic=time.monotonic,
         records_max=institution.poll_records_max,
     )
-    courier = Courier(federation, federation=settings.federation.name, sender=party, sign=lambda signed: sign(keys.signing_seed, signed))
+    ca_verify_key = bytes.fromhex(settings.federation.ca_verify_key)
+    parties = Parties(federation, federation=settings.federation.name, ca_verify_key=ca_verify_key, memory=RememberedParties(store))
+    identity = Identity(party, parties, key_file(settings.party))
+    courier = Courier(federation, federation=settings.federation.name, sender=party, sign=identity.sign)
     participation = Participation(
         federation,
         store,
         study,
         Speaker(store, Cluster.FEDERATION, federation),
         courier,
-        Parties(federation, federation=settings.federation.name, ca_verify_key=bytes.fromhex(settings.federation.ca_verify_key)),
-        member=Member(party, keys.verify_key, {head: budget(institution.privacy_of(head)) for head in institution.heads}),
+        parties,
+        identity,
+        member=Member(party, {head: budget(institution.privacy_of(head)) for head in institution.heads}),
         clock=clock,
         entropy=os.urandom,
     )
@@ -78,6 +81,7 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         learning,
         participation,
         Reporting(study, learning, courier, institution=party, clock=clock),
+        identity,
         status_ms=institution.status_ms,
     )
 

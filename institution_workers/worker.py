@@ -17,6 +17,7 @@ from institution_workers.learning import Learning
 from institution_workers.pupil import FEDERATED, LOCAL
 from institution_workers.study import Study
 from streams.courier import Courier
+from streams.identity import Identity
 from streams.ports import Clock, LogUnavailable
 from streams.telemetry import DEGRADED
 
@@ -83,9 +84,10 @@ class Reporting:
 
 
 class Worker:
-    """Three loops; the first error that is not an absent broker ends them all."""
+    """Four loops; the first error that is not an absent broker ends them all."""
 
-    def __init__(self, learning: Stepping, participation: Stepping, reporting: Reporting, *, status_ms: int) -> None:
+    def __init__(self, learning: Stepping, participation: Stepping, reporting: Reporting, identity: Identity, *, status_ms: int) -> None:
+        self._identity: Final = identity
         self._learning: Final = learning
         self._participation: Final = participation
         self._reporting: Final = reporting
@@ -105,6 +107,7 @@ class Worker:
                 patiently("own cluster", self._learning.step, self._learning.close),
                 patiently("federation", self._participation.step, self._participation.close),
                 patiently("status", self._report, _nothing),
+                patiently("parties", self._identity.step, self._identity.close),
             )
             loops = [asyncio.create_task(work) for work in works]
             done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
@@ -114,7 +117,7 @@ class Worker:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            await asyncio.gather(self._learning.close(), self._participation.close())
+            await asyncio.gather(self._learning.close(), self._participation.close(), self._identity.close())
 
     async def _report(self, _wait_ms: int) -> None:
         loop = asyncio.get_running_loop()

@@ -115,11 +115,9 @@ def aggregator_run(config: Config) -> None:
 @web.command("run")
 def web_run(config: Config) -> None:
     """Serve an institution's portal, or without an institution the operator's console, until stopped."""
-    from riverbank.verification import CertifiedParties
     from web import wiring
 
-    settings = _settings(config, WebProcess)
-    _run(wiring.run(settings, CertifiedParties(settings.federation.name, bytes.fromhex(settings.federation.ca_verify_key))))
+    _run(wiring.run(_settings(config, WebProcess)))
 
 
 @broker.command("run")
@@ -188,10 +186,8 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
 def audit_run(config: Config) -> None:
     """Write the audit topic to ClickHouse, until stopped."""
     from audit import writer
-    from riverbank.verification import CertifiedParties
 
-    settings = _settings(config, AuditProcess)
-    _run(writer.run(settings, CertifiedParties(settings.federation.name, bytes.fromhex(settings.federation.ca_verify_key))))
+    _run(writer.run(_settings(config, AuditProcess)))
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from federation import messages as m
-from riverbank.verification import CertifiedParties
+from federation.errors import PeerFault
 from streams.access import Principal
 from streams.codec import DecodeError, decode, encode
 from streams.kafka import KafkaLog
-from streams.ports import Log, LogReader, Outgoing, Position
+from streams.parties import Parties
+from streams.ports import Log, LogReader, Outgoing, Position, Record
 from streams.settings import FederationSettings, VerticalProcess, VerticalSettings
-from streams.signed import open_record
 from streams.tls import open_tls
-from streams.topology import PARTIES, VERTICAL_ASKED, VERTICAL_STATUS, VERTICAL_TOLD, Role
+from streams.topology import VERTICAL_ASKED, VERTICAL_STATUS, VERTICAL_TOLD, Role
 
 _WAIT_MS: Final = 200
 _GRACE_MS: Final = 2_000  # For the answer's way back.
@@ -94,33 +94,32 @@ async def status(settings: VerticalProcess) -> list[dict[str, Any]]:
 
 async def status_over(log: Log, settings: VerticalProcess) -> list[dict[str, Any]]:
     """As `status`, over this log."""
-    registry = CertifiedParties(settings.federation.name, bytes.fromhex(settings.federation.ca_verify_key))
+    federation = settings.federation
+    parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
+    await parties.catch_up()
+    await parties.close()
     newest: dict[str, m.VerticalStatus] = {}
-    for value in await _all(log, PARTIES.full_name()):
-        certified = decode(value, PARTIES.carries, PARTIES.bytes_max)
-        if isinstance(certified, m.PartyCertified):
-            registry.admit(certified)
     ours = {settings.party.name, settings.vertical.peer}
-    for value in await _all(log, VERTICAL_STATUS.full_name()):
+    for record in await _all(log, VERTICAL_STATUS.full_name()):
         try:
-            said = open_record(value, topic=VERTICAL_STATUS, federation=settings.federation.name, verify=registry.verify).message
-        except DecodeError:
+            said = parties.opened(record, VERTICAL_STATUS).message
+        except (DecodeError, PeerFault):
             continue
         if isinstance(said, m.VerticalStatus) and {said.bank, said.partner} == ours:
             newest[said.institution] = said
     return [asdict(each) for each in newest.values()]
 
 
-async def _all(log: Log, topic: str) -> list[bytes]:
+async def _all(log: Log, topic: str) -> list[Record]:
     reader = await log.reader([Position(topic, 0, 0)])
     try:
-        end, values, at = (await reader.end_offsets())[topic, 0], [], 0
+        end, found, at = (await reader.end_offsets())[topic, 0], list[Record](), 0
         while at < end:
             records = await reader.poll(500, _WAIT_MS)
             if not records:
                 break
-            values += [record.value for record in records if record.value is not None]
+            found += [record for record in records if record.value is not None]
             at = records[-1].offset + 1
-        return values
+        return found
     finally:
         await reader.close()

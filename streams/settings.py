@@ -25,7 +25,6 @@ from federation.limits import (
     NAME_LENGTH_MAX,
     PERIOD_DAYS_MAX,
     ROUNDS_PER_EPOCH_MAX,
-    threshold_of,
 )
 from federation.messages import HeadName, OverlapPolicy
 from streams.topology import Role
@@ -130,7 +129,9 @@ class PartySettings(_Section):
     name: Name
     """Its name in the federation."""
     key_file: Path
-    """Its private keys, readable by their owner only (mode 0600)."""
+    """Its private keys, locked with a passphrase; readable by their owner only (mode 0600)."""
+    passphrase_file: Path | None = None
+    """The passphrase, readable by its owner only; absent: from RIVERBANK_PASSPHRASE, or asked for at a terminal."""
 
 
 Delta = Annotated[float, Field(gt=0, le=1e-2)]
@@ -228,12 +229,10 @@ USUAL_HEADS: Final[dict[HeadName, HeadSettings]] = {
 
 
 class AggregatorSettings(_Section):
-    """The aggregator: whom it invites, and how long it waits."""
+    """The aggregator: how it runs the rounds. Whom it invites is the operator's word (members.v1)."""
 
     state_dir: Path
     """Where Faust keeps its working files; nothing that matters is kept there alone."""
-    members: Annotated[tuple[Name, ...], AfterValidator(_all_different), Field(min_length=COHORT_MIN, max_length=COHORT_MAX)]
-    """Institutions invited to each epoch."""
     heads: dict[HeadName, HeadSettings] = Field(default_factory=lambda: dict(USUAL_HEADS), min_length=1)
     """The heads that have rounds, and how each is run."""
     round_ms: Duration = 3000
@@ -250,15 +249,20 @@ class AggregatorSettings(_Section):
     """Fewer contributors than this: no model. Absent: the threshold of the members."""
 
     @model_validator(mode="after")
-    def _enough_members(self) -> Self:
-        count = len(self.members)
-        if self.survivors_min is not None and not threshold_of(count) <= self.survivors_min <= count:
-            raise ValueError(f"survivors_min must be {threshold_of(count)} to {count}, for {count} members")
+    def _short_epochs(self) -> Self:
         if self.epoch_rounds * self.round_ms > _EPOCH_MS_MAX:
             raise ValueError(
                 f"epoch_rounds * round_ms must be at most {_EPOCH_MS_MAX // _DAY_MS} days: a restart reads the log from the epoch's beginning"
             )
         return self
+
+    def members_problem(self, count: int) -> str | None:
+        """Why no round of so many members can give a model, or None. Who is a member changes while the aggregator runs."""
+        if count < COHORT_MIN:
+            return f"{count} members; rounds need {COHORT_MIN}"
+        if self.survivors_min is not None and self.survivors_min > count:
+            return f"{count} members, and aggregator.survivors_min is {self.survivors_min}"
+        return None
 
 
 class SourceSettings(_Cluster):

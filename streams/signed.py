@@ -18,8 +18,10 @@ from streams.topology import Topic
 
 Sign = Callable[[bytes], bytes]
 """The bytes to sign -> the signature, 64 bytes."""
-Verify = Callable[[str, bytes, bytes], None]
-"""(sender, signed bytes, signature); raises PeerFault "unknown_sender" or "bad_signature"."""
+Verify = Callable[[str, bytes, bytes], int]
+"""(sender, signed bytes, signature) -> serial of the certificate that the signature holds under.
+
+Raises PeerFault "unknown_sender", "bad_signature" or "stale_certificate"."""
 
 _DOMAIN: Final = b"riverbank-record-v1"
 # The fields in which a message names its own author.
@@ -46,6 +48,8 @@ class Opened:
     sender: str
     message: Message
     digest: bytes
+    serial: int
+    """Of the sender's certificate that the signature holds under."""
 
 
 def signed_bytes(federation: str, topic: str, payload_digest: bytes) -> bytes:
@@ -84,8 +88,8 @@ def seal(message: Message, *, sender: str, sign: Sign, federation: str, topic: T
 def open_record(value: bytes, *, topic: Topic, federation: str, verify: Verify) -> Opened:
     """The message in a record of `topic`, once its signature has been verified.
 
-    DecodeError: not an envelope, or another body in it than was signed for, so nobody can be accused. PeerFault: "unknown_sender" and "bad_signature" (from `verify`),
-    "impersonation", or the reason why the signed payload cannot be read ("malformed", "unknown_schema", ...).
+    DecodeError: not an envelope, or another body in it than was signed for, so nobody can be accused. PeerFault: what `verify` raises, "impersonation",
+    or the reason why the signed payload cannot be read ("malformed", "unknown_schema", ...).
     """
     return open_envelope(unwrapped(value, topic), topic=topic, federation=federation, verify=verify)
 
@@ -102,14 +106,14 @@ def open_envelope(envelope: SignedRecord, *, topic: Topic, federation: str, veri
     """The second half of `open_record`, after `unwrapped`."""
     sender, payload = envelope.sender, envelope.payload
     digest = digest_of(payload)
-    verify(sender, signed_bytes(federation, topic.full_name(), digest), envelope.signature)
+    serial = verify(sender, signed_bytes(federation, topic.full_name(), digest), envelope.signature)
     try:
         said = decode(payload, topic.carries, topic.bytes_max)
     except DecodeError as error:
         raise PeerFault(error.reason.value, error.detail, accused=sender) from error
     if _author(said) not in {None, sender}:
         raise PeerFault("impersonation", f"a {type(said).__name__} in the name of {_author(said)}", accused=sender)
-    return Opened(sender, _with_body(said, envelope.body), _identity(said, digest))
+    return Opened(sender, _with_body(said, envelope.body), _identity(said, digest), serial)
 
 
 def _without_body(message: Message) -> tuple[Message, bytes]:

@@ -29,8 +29,7 @@ class Role(StrEnum):
     AGGREGATOR = "aggregator"
     AUDIT = "audit"
     CONSOLE = "console"
-    AUTHORITY = "authority"  # The federation CA.
-    OPERATOR = "operator"  # Makes topics and access lists, as the brokers' configuration lets it.
+    OPERATOR = "operator"  # Says who is a member, publishes what the federation CA signed; makes topics and access lists, as the brokers' configuration lets it.
     BROKER = "broker"  # A Kafka broker, towards the others.
 
 
@@ -109,10 +108,13 @@ def _federation(
     return Topic(name, Cluster.FEDERATION, carries, keyed_by, frozenset(by), to, partitions, keep, signed=True)
 
 
-# Not enveloped: the CA's certificate inside the message is the signature, and reading it needs no other party's key.
+# Not enveloped: the CA's signature inside the message is the signature, and reading it needs no other party's key. Keyed by serial
+# too: what was said under an older certificate must stay readable.
 PARTIES: Final = Topic(
-    "parties.v1", Cluster.FEDERATION, (m.PartyCertified,), "party", frozenset({_R.AUTHORITY}), _EVERYBODY, keep_hours=None
-)
+    "parties.v1", Cluster.FEDERATION, (m.PartyCertified, m.AuthorityRotated), "party, serial", frozenset({_R.OPERATOR}),
+    _EVERYBODY | {_R.OPERATOR}, keep_hours=None,
+)  # fmt: skip
+MEMBERS: Final = _federation("members.v1", (m.MemberStanding,), "party", {_R.OPERATOR}, _EVERYBODY | {_R.OPERATOR}, keep=None)
 ROUNDS: Final = _federation(
     "rounds.v1",
     (
@@ -150,7 +152,9 @@ VERTICAL_SCORES: Final = _federation(
 VERTICAL_STATUS: Final = _federation(
     "vertical_status.v1", (m.VerticalStatus,), "bank, partner", {_R.INSTITUTION}, frozenset({_R.CONSOLE, _R.PORTAL})
 )
-AUDIT: Final = _federation("audit.v1", (m.AuditEntry,), "entry_id", {_R.INSTITUTION, _R.AGGREGATOR}, frozenset({_R.AUDIT}), keep=30 * 24)
+AUDIT: Final = _federation(
+    "audit.v1", (m.AuditEntry,), "entry_id", {_R.INSTITUTION, _R.AGGREGATOR, _R.OPERATOR}, frozenset({_R.AUDIT}), keep=30 * 24
+)
 
 OWN_TOPICS: Final = (
     TRANSACTIONS,
@@ -165,7 +169,20 @@ OWN_TOPICS: Final = (
     VERTICAL_ASKED,
     VERTICAL_TOLD,
 )
-FEDERATION_TOPICS: Final = (PARTIES, ROUNDS, CHUNKS, SUM_REQUESTS, SUMS, MODELS, STATUS, VERTICAL, VERTICAL_SCORES, VERTICAL_STATUS, AUDIT)
+FEDERATION_TOPICS: Final = (
+    PARTIES,
+    MEMBERS,
+    ROUNDS,
+    CHUNKS,
+    SUM_REQUESTS,
+    SUMS,
+    MODELS,
+    STATUS,
+    VERTICAL,
+    VERTICAL_SCORES,
+    VERTICAL_STATUS,
+    AUDIT,
+)
 LANE_TOPICS: Final = (ROUNDS, SUMS, MODELS)  # Partitioned by head: lane_partition.
 EVENT_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -16,26 +16,17 @@ from federation import messages as m
 from federation.errors import PeerFault
 from streams import topology
 from streams.codec import DecodeError, decode
+from streams.parties import Parties
 from streams.ports import Clock, Log, LogReader, LogUnavailable, Position, Record
-from streams.signed import open_record
+
+Fold = Callable[[Record], Awaitable[None]]
+"""What a record does to the memory; DecodeError or PeerFault passes it over."""
 
 _RECORDS_MAX: Final = 2000
 _WAIT_MS: Final = 200
 _PROBE_MS: Final = 2_000
 _RETRY_S: Final = 1.0
 _log = structlog.get_logger(__name__)
-
-
-class Parties(Protocol):
-    """Who is certified; grows as parties.v1 is read."""
-
-    def admit(self, certified: m.PartyCertified) -> None:
-        """Take a certificate; PeerFault if the pinned CA does not vouch for it."""
-        ...
-
-    def verify(self, sender: str, signed_bytes: bytes, signature: bytes) -> None:
-        """PeerFault unless `sender` is certified and signed these bytes."""
-        ...
 
 
 def positions_of(rows: Sequence[topology.Topic], institution: str | None = None) -> list[Position]:
@@ -46,7 +37,7 @@ def positions_of(rows: Sequence[topology.Topic], institution: str | None = None)
 class Feed:
     """One connection's topics, read from the start and folded with `fold`."""
 
-    def __init__(self, log: Log, start: Sequence[Position], fold: Callable[[Record], None], clock: Clock) -> None:
+    def __init__(self, log: Log, start: Sequence[Position], fold: Fold, clock: Clock) -> None:
         self._log = log
         self._next = {(position.topic, position.partition): position.offset for position in start}
         self._fold = fold
@@ -82,7 +73,7 @@ class Feed:
                     self.caught_up.set()
             records = await reader.poll(_RECORDS_MAX, _WAIT_MS)
             for record in records:
-                self._take(record)
+                await self._take(record)
             if records and not self.caught_up.is_set():
                 probe_at_ms = 0
             await asyncio.sleep(0)  # A full backlog must not starve the requests.
@@ -90,46 +81,37 @@ class Feed:
     def _reached(self, ends: Mapping[tuple[str, int], int]) -> bool:
         return all(self._next[place] >= end for place, end in ends.items())
 
-    def _take(self, record: Record) -> None:
-        self._next[record.topic, record.partition] = record.offset + 1
-        self.changes += 1
+    async def _take(self, record: Record) -> None:
         try:
-            self._fold(record)
+            await self._fold(record)
         except (DecodeError, PeerFault) as error:
             self.refused[record.topic] += 1
             _log.warning("record passed over", topic=record.topic, partition=record.partition, offset=record.offset, error=str(error))
+        self._next[record.topic, record.partition] = record.offset + 1
+        self.changes += 1
 
 
-def federation_fold(federation: str, parties: Parties, apply: Callable[[m.Message], None]) -> Callable[[Record], None]:
-    """Fold for PARTIES (admitted) and the signed ROUNDS and STATUS (verified, entitled, then applied)."""
+def federation_fold(parties: Parties, apply: Callable[[m.Message], None]) -> Fold:
+    """Fold for the signed ROUNDS and STATUS: verified, entitled, then applied."""
     rows = {row.full_name(): row for row in topology.FEDERATION_TOPICS}
-    aggregators: set[str] = set()
 
-    def fold(record: Record) -> None:
+    async def fold(record: Record) -> None:
         if record.value is None:
             return
-        row = rows[record.topic]
-        if row is topology.PARTIES:
-            certified = decode(record.value, row.carries, row.bytes_max)
-            if isinstance(certified, m.PartyCertified):
-                parties.admit(certified)
-                if certified.role is m.PartyRole.AGGREGATOR:
-                    aggregators.add(certified.party)
-            return
-        opened = open_record(record.value, topic=row, federation=federation, verify=parties.verify)
+        opened = await parties.open(record, rows[record.topic])
         # What an institution says names it; the rest are decisions, which are the aggregator's alone.
-        if not hasattr(opened.message, "institution") and opened.sender not in aggregators:
-            raise PeerFault("not_entitled", f"only the aggregator says {type(opened.message).__name__}", accused=opened.sender)
+        if not hasattr(opened.message, "institution"):
+            parties.require_role(opened.sender, m.PartyRole.AGGREGATOR)
         apply(opened.message)
 
     return fold
 
 
-def own_fold(institution: str, apply: Callable[[m.Message], None], forget: Callable[[str, str], None]) -> Callable[[Record], None]:
+def own_fold(institution: str, apply: Callable[[m.Message], None], forget: Callable[[str, str], None]) -> Fold:
     """Fold for an institution's own topics; a tombstone calls `forget(topic name, key)`."""
     rows = {row.full_name(institution): row for row in topology.OWN_TOPICS}
 
-    def fold(record: Record) -> None:
+    async def fold(record: Record) -> None:
         row = rows[record.topic]
         if record.value is None:
             forget(row.name, (record.key or b"").decode())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +19,13 @@ from streams import telemetry, topology
 from streams.access import Principal, alone
 from streams.codec import encode
 from streams.kafka import KafkaLog
+from streams.parties import Parties
 from streams.ports import Clock, Log, Outgoing
 from streams.settings import WebProcess, WebSettings
 from streams.tls import open_tls
 from streams.topology import Role
 from web.app import make_app, templates
-from web.feed import Feed, Parties, federation_fold, own_fold, positions_of
+from web.feed import Feed, federation_fold, own_fold, positions_of
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
 from web.readmodels.partnerships import Partnerships
@@ -46,15 +46,7 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
-@dataclass(frozen=True)
-class Made:
-    """A window, and the feed of certificates that must come first."""
-
-    window: Window
-    certificates: Feed
-
-
-def make_window(federation: str, parties: Parties, log: Log, own: tuple[str, Log] | None, clock: Clock) -> Made:
+def make_window(parties: Parties, log: Log, own: tuple[str, Log] | None, clock: Clock) -> Window:
     """The window over the federation's log and, for a portal, over its own institution's (name, log)."""
     rounds, known, partnerships = Rounds(), Institutions(), Partnerships()
 
@@ -66,10 +58,9 @@ def make_window(federation: str, parties: Parties, log: Log, own: tuple[str, Log
         else:
             rounds.apply(message)
 
-    fold = federation_fold(federation, parties, apply)
+    fold = federation_fold(parties, apply)
     feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS, topology.VERTICAL_STATUS]), fold, clock)
-    window = Window(rounds, known, partnerships, feed, clock, templates(), None if own is None else _institution(*own, clock))
-    return Made(window, Feed(log, positions_of([topology.PARTIES]), fold, clock))
+    return Window(rounds, known, partnerships, feed, clock, templates(), None if own is None else _institution(*own, clock))
 
 
 def _institution(name: str, log: Log, clock: Clock) -> Institution:
@@ -84,7 +75,7 @@ def _institution(name: str, log: Log, clock: Clock) -> Institution:
     return Institution(name, customers, feed, send)
 
 
-async def run(settings: WebProcess, parties: Parties) -> None:
+async def run(settings: WebProcess) -> None:
     """Serve until cancelled; OSError if the address is taken, SettingsError for certificates that cannot be used."""
     telemetry.configure_logging(settings.ops.log_level)
     web = settings.web
@@ -94,27 +85,24 @@ async def run(settings: WebProcess, parties: Parties) -> None:
     if web.institution is not None and web.bootstrap is not None:
         tls = open_tls(web.tls, ourselves)
         own = web.institution, KafkaLog(web.bootstrap, client_id=ourselves.name, tls=tls, deliver_ms=_FEEDBACK_DELIVER_MS)
-    made = make_window(settings.federation.name, parties, log, own, SystemClock())
+    federation = settings.federation
+    parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
+    window = make_window(parties, log, own, SystemClock())
     try:
         async with (
             asyncio.TaskGroup() as group
         ):  # A feed that fails for good ends the portal: none is better than one that shows old things as new.
-            group.create_task(made.certificates.run())
-            group.create_task(_follow(made, group))
-            group.create_task(_serve(web, made.window))
+            group.create_task(window.feed.run())
+            if window.institution is not None:
+                group.create_task(window.institution.feed.run())
+            group.create_task(_serve(web, window))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures  # The first ended the others; the operator gets its sentence.
     finally:
+        await parties.close()
         await log.close()
         if own is not None:
             await own[1].close()
-
-
-async def _follow(made: Made, group: asyncio.TaskGroup) -> None:
-    if made.window.institution is not None:
-        group.create_task(made.window.institution.feed.run())
-    await made.certificates.caught_up.wait()  # Else the first rounds' senders would be strangers.
-    group.create_task(made.window.feed.run())
 
 
 async def _serve(settings: WebSettings, window: Window) -> None:

@@ -5,6 +5,7 @@ Never takes its own decision for a fact: a decision is a record, and counts when
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from federation import messages as m
@@ -19,6 +20,7 @@ from federation.rounds.effects import (
     Effect,
     Event,
     InvitedChanged,
+    KeysChanged,
     ModelLoaded,
     Received,
     Report,
@@ -31,10 +33,10 @@ from federation.rounds.transcript import DIFFERENCE_ROUNDS, Transcript
 __all__ = ["CoordinatorSettings", "CoordinatorState", "initial", "step"]
 
 
-def initial(settings: CoordinatorSettings, *, invited: tuple[str, ...], model_version: int, model: Vector) -> CoordinatorState:
+def initial(settings: CoordinatorSettings, *, invited: Mapping[str, int], model_version: int, model: Vector) -> CoordinatorState:
     """The state before the log is read. `model` is the vector of `model_version`: the newest one known, or version 0.
 
-    Feed the lane's log from its start, or from the EpochAnnounced of the epoch in use; nothing is decided before the first Tick.
+    `invited`: as InvitedChanged. Feed the lane's log from its start, or from the EpochAnnounced of the epoch in use; nothing is decided before the first Tick.
     """
     transcript = Transcript(
         federation=settings.federation,
@@ -43,10 +45,10 @@ def initial(settings: CoordinatorSettings, *, invited: tuple[str, ...], model_ve
         model_version=model_version,
         model_digest=model_digest(model),
     )
-    return CoordinatorState(settings=settings, transcript=transcript, invited=tuple(sorted(set(invited))), model=model)
+    return CoordinatorState(settings=settings, transcript=transcript, invited=dict(sorted(invited.items())), model=model)
 
 
-def step(state: CoordinatorState, event: Event) -> tuple[CoordinatorState, tuple[Effect, ...]]:
+def step(state: CoordinatorState, event: Event) -> tuple[CoordinatorState, tuple[Effect, ...]]:  # noqa: C901  # One branch per event.
     """One event. OwnFault: an event that is not for a coordinator."""
     effects: tuple[Effect, ...] = ()
     match event:
@@ -60,7 +62,9 @@ def step(state: CoordinatorState, event: Event) -> tuple[CoordinatorState, tuple
             if state.opened is not None and round_id == state.transcript.round_id():
                 state = replace(state, candidate=vector)
         case InvitedChanged(invited):
-            state = replace(state, invited=tuple(sorted(set(invited))))
+            state = replace(state, invited=dict(sorted(invited.items())))
+        case KeysChanged(sealing_secrets):
+            state = replace(state, settings=replace(state.settings, sealing_secrets=sealing_secrets))
         case ModelLoaded(vector):
             if model_digest(vector) == state.transcript.model_digest:
                 state = replace(state, model=vector)
@@ -103,7 +107,7 @@ def _absorbed(  # noqa: PLR0911  # One branch per message.
             return state, ()  # The sum is open: nothing more is needed.
         case m.SharesRevealed():
             shares, faults = unmasking.open_revealed(
-                state.transcript, state.settings.sealing_secret, message, state.updates, state.share_tags
+                state.transcript, state.settings.sealing_secrets, message, state.updates, state.share_tags
             )
             state = replace(state, shares={**state.shares, message.institution: shares})
             return state, tuple(_report(transcript, fault) for fault in faults)

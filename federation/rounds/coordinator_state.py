@@ -28,7 +28,7 @@ class CoordinatorSettings:
     federation: str
     lane: Lane
     party: str
-    sealing_secret: Secret
+    sealing_secrets: tuple[Secret, ...]  # The newest first.
     parameters: m.RoundParameters
     epsilon: float | None = None  # Said with each model: what participations_max rounds cost a customer; None without noise.
     rounds_per_epoch: int = 32
@@ -73,7 +73,7 @@ class CoordinatorState:
 
     settings: CoordinatorSettings
     transcript: Transcript
-    invited: tuple[str, ...]
+    invited: Mapping[str, int]  # Institution -> the lowest certificate serial it may speak under.
     model: Vector | None  # Of transcript.model_version; None until loaded after a restart.
     now_ms: int | None = None  # None while the log is being re-read: nothing is decided before the first tick.
     announced_ms: int = 0  # About when the last epoch was announced.

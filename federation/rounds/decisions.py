@@ -5,6 +5,7 @@ Never changes the transcript: each decision is proposed to the log, and again if
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from federation import messages as m
@@ -85,21 +86,28 @@ def _invitees(state: CoordinatorState, epoch: int) -> tuple[str, ...]:
 
     If too few remain, everybody: the accused may spoil rounds again, but a federation must not stop on an accusation.
     """
+    invited = tuple(state.invited)
     if not state.accused:
-        return state.invited
-    trusted = tuple(name for name in state.invited if state.accused.get(name, -1) not in {epoch - 1, epoch})
-    return trusted if len(trusted) >= COHORT_MIN else state.invited
+        return invited
+    trusted = tuple(name for name in invited if state.accused.get(name, -1) not in {epoch - 1, epoch})
+    return trusted if len(trusted) >= COHORT_MIN else invited
+
+
+def _all_fit(state: CoordinatorState, names: Iterable[str], epoch: int) -> bool:
+    """Whether each of these would be invited to that epoch again, under the certificate it speaks under here."""
+    invitees, heard = set(_invitees(state, epoch)), state.transcript.serials
+    return all(name in invitees and heard.get(name, 0) >= state.invited[name] for name in names)
 
 
 def _decide_epoch(desk: _Desk) -> None:
     state, known = desk.state, desk.state.transcript
     current, pending = known.current, known.pending
-    if current is not None and known.round is None and not set(current.peers) <= set(_invitees(state, current.number)):
+    if current is not None and known.round is None and not _all_fit(state, current.peers, current.number):
         _close(desk, current, "a member is not invited any more")
     if pending is None:
         if _new_epoch_wanted(desk):
             _announce(desk)
-    elif not set(pending.announced.invited) <= set(_invitees(state, pending.number)):
+    elif not _all_fit(state, pending.announced.invited, pending.number):
         _close(desk, pending, "a member is not invited any more")
     elif known.round_next > pending.round_last():
         _close(desk, pending, "its rounds went by while it was set up")
@@ -125,12 +133,14 @@ def _new_epoch_wanted(desk: _Desk) -> bool:
 def _announce(desk: _Desk) -> None:
     state, settings, known = desk.state, desk.state.settings, desk.state.transcript
     number = known.epoch_last + 1
+    invitees = _invitees(state, number)
     announced = m.EpochAnnounced(
         head=known.lane.head,
         group=known.lane.group,
         epoch=number,
         rounds=settings.rounds_per_epoch,
-        invited=_invitees(state, number),
+        invited=invitees,
+        serials=tuple(state.invited[name] for name in invitees),
         # Rounds go on while keys are exchanged; the epoch takes over with the next round after it is ready.
         first_round=known.round_next,
         keys_deadline_ms=desk.now_ms + settings.keys_wait_ms,

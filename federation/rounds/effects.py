@@ -5,6 +5,7 @@ Never carries a callback, a clock or a connection."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from federation.ids import RoundId, digest_of
 from federation.messages import Message, RoundParameters
+from federation.secagg.keys import Secret
 
 RingVector = NDArray[np.uint32]
 Vector = NDArray[np.float64]
@@ -30,6 +32,7 @@ class Received:
     sender: str
     message: Message
     digest: bytes  # digest_of(payload bytes)
+    serial: int  # Of the certificate.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,29 @@ class ChunksRefused:
 
 @dataclass(frozen=True, slots=True)
 class InvitedChanged:
-    """Coordinator: who is to be invited to the next epochs; an epoch with anybody else in it is closed."""
+    """Coordinator: who is to be invited to the next epochs, and the lowest certificate serial that each may speak under.
 
-    invited: tuple[str, ...]
+    An epoch with anybody else in it is closed.
+    """
+
+    invited: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """Coordinator: its sealing secrets, the newest first; the older ones open what was sealed before others knew of the newest."""
+
+    sealing_secrets: tuple[Secret, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartiesKnown:
+    """Participant: who may take part in rounds, each with the lowest certificate serial it may speak under, and the aggregator's
+    sealing keys (X25519) by certificate serial. As the federation's directory says now; before the first one nobody may take part.
+    """
+
+    acceptable: Mapping[str, int]
+    sealing_keys: Mapping[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,5 +199,16 @@ class Report:
     round_id: RoundId | None = None
 
 
-Event = Received | Tick | ContributionReady | ChunksSummed | ChunksRefused | CohortsMerged | InvitedChanged | ModelLoaded
+Event = (
+    Received
+    | Tick
+    | ContributionReady
+    | ChunksSummed
+    | ChunksRefused
+    | CohortsMerged
+    | InvitedChanged
+    | KeysChanged
+    | PartiesKnown
+    | ModelLoaded
+)
 Effect = Publish | PublishModel | WakeAt | PrepareContribution | SumChunks | CohortOpened | LoadModel | RoundEnded | Report

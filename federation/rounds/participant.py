@@ -10,7 +10,7 @@ from dataclasses import replace
 from federation import messages as m
 from federation.errors import OwnFault, PeerFault
 from federation.rounds import participant_epoch, participant_round, reading
-from federation.rounds.effects import ContributionReady, Effect, Event, Received, Report, Tick
+from federation.rounds.effects import ContributionReady, Effect, Event, PartiesKnown, Received, Report, Tick
 from federation.rounds.participant_round import wanted
 from federation.rounds.participant_state import ParticipantSettings, ParticipantState, Terms
 from federation.rounds.phases import AGGREGATOR_ALONE_READS
@@ -42,6 +42,8 @@ def step(state: ParticipantState, event: Event, entropy: Entropy) -> Outcome:
     match event:
         case Tick(now_ms):
             return replace(state, now_ms=max(now_ms, state.now_ms or 0)), ()
+        case PartiesKnown(acceptable, sealing_keys):
+            return replace(state, acceptable=acceptable, sealing_keys=sealing_keys), ()
         case ContributionReady():
             return participant_round.contribute(state, event, entropy)
         case Received(message=message) if isinstance(message, AGGREGATOR_ALONE_READS):

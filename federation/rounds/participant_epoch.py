@@ -31,6 +31,9 @@ def on_announced(state: ParticipantState, message: m.EpochAnnounced, entropy: En
     problem = settings.terms.problem(message.parameters)
     if problem is not None:
         return state, (Report("bad_parameters", settings.aggregator, problem),)
+    unfit = state.unfit([settings.party])
+    if unfit is not None:
+        return state, (Report("unfit_member", settings.aggregator, unfit),)
     channel = Secret(drawn(entropy, KEY_BYTES))
     round_secrets = [draw_secret(entropy) for _ in range(message.rounds)]
     secrets = EpochSecrets(channel, message.first_round, Secret(b"".join(secret.reveal() for secret in round_secrets)))
@@ -62,6 +65,10 @@ def on_roster(state: ParticipantState, message: m.EpochRoster, entropy: Entropy)
     if len(epoch.members) < settings.terms.members_min:
         fault = Report("small_roster", settings.aggregator, f"{len(epoch.members)} members are too few for us")
         return state.with_secrets(message.epoch, None), (fault,)
+    # The aggregator knows as well as we do who was revoked; if it does not, it is its word against the operator's.
+    unfit = state.unfit(epoch.members)
+    if unfit is not None:
+        return state.with_secrets(message.epoch, None), (Report("unfit_member", settings.aggregator, unfit),)
     first, last = epoch.announced.first_round, epoch.round_last()
     # dealt[r][k]: the share of round first + r for member k.
     dealt = [
@@ -136,6 +143,9 @@ def on_ready(state: ParticipantState, message: m.EpochReady) -> Outcome:
         return state, ()
     if state.settings.party not in peers:
         return state.with_secrets(message.epoch, None), ()
+    unfit = state.unfit(peers)
+    if unfit is not None:
+        return state.with_secrets(message.epoch, None), (Report("unfit_member", state.settings.aggregator, unfit),)
     held = {dealer: shares for dealer, shares in secrets.held.items() if dealer in peers}
     return state.with_secrets(message.epoch, replace(secrets, held=held)), ()
 

@@ -45,6 +45,7 @@ def to_record(state: ParticipantState) -> m.ParticipantSaved:
         self_share=state.own.self_share.reveal() if state.own.self_share is not None else None,
         said=state.own.said,
         unadopted=tuple(m.SumHelped(round=number, survivors=survivors) for number, survivors in state.unadopted),
+        serials=tuple(m.SerialSeen(party=party, serial=serial) for party, serial in sorted(known.serials.items())),
     )
 
 
@@ -64,6 +65,7 @@ def from_record(settings: ParticipantSettings, record: m.ParticipantSaved) -> Pa
         pending=_epoch(record.pending),
         round=_round(record.round),
         ended=Ending(record.ended.epoch, record.ended.round, record.ended.digest, record.ended.abandoned) if record.ended else None,
+        serials={seen.party: seen.serial for seen in record.serials},
     )
     own = OwnRound(
         boxes={held.dealer: SeedBox(held.box, held.tag) for held in record.boxes},

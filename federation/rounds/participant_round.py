@@ -39,6 +39,9 @@ def on_opened(state: ParticipantState, message: m.RoundOpened) -> Outcome:
     if secrets is None or settings.party not in epoch.peers:
         return state, ()
     state = state.with_secrets(message.epoch, secrets.erased_until(message.round))
+    unfit = state.unfit(epoch.peers)
+    if unfit is not None:
+        return state, (Report("unfit_member", settings.aggregator, unfit, state.transcript.round_id()),)
     least = survivors_min(epoch, message)
     if least < settings.terms.survivors_min:
         return state, (Report("bad_round", settings.aggregator, f"{least} survivors are too few for us", state.transcript.round_id()),)
@@ -128,7 +131,7 @@ def _chunks(state: ParticipantState, epoch: Epoch, values: RingVector, entropy: 
             institution=state.settings.party,
             chunk=chunk,
             chunks=epoch.chunks(),
-            body=seal(to_bytes(values[chunk * length : (chunk + 1) * length]), state.settings.aggregator_sealing_key, entropy=entropy),
+            body=seal(to_bytes(values[chunk * length : (chunk + 1) * length]), state.sealing_key(), entropy=entropy),
         )
         for chunk in range(epoch.chunks())
     )
@@ -195,6 +198,10 @@ def on_survivors(state: ParticipantState, message: m.SurvivorsNamed) -> Outcome:
     if MEMBER_MOVES[state.stage].get(m.SurvivorsNamed) is None:
         return state, ()
     current, terms = state.transcript.opened_round(), state.settings.terms
+    unfit = state.unfit(())
+    if unfit is not None:
+        fault = Report("unfit_member", state.settings.aggregator, unfit, state.transcript.round_id())
+        return replace(state, stage=MemberStage.WATCHING), (fault,)
     for number, earlier in state.unadopted:
         difference = len(set(earlier) ^ set(current.survivors))
         if 0 < difference < terms.difference_min and message.round - number <= terms.difference_rounds:
@@ -233,7 +240,7 @@ def on_acked(state: ParticipantState, entropy: Entropy) -> Outcome:
         round=opened.round,
         institution=state.settings.party,
         survivors_digest=current.survivors_digest,
-        box=seal(b"".join(shares), state.settings.aggregator_sealing_key, entropy=entropy),
+        box=seal(b"".join(shares), state.sealing_key(), entropy=entropy),
     )
     stage = MEMBER_MOVES[state.stage][AckQuorum]
     # Kept until a model comes of it: what the aggregator may have seen counts, not what it says.

@@ -6,7 +6,7 @@ Never keeps a secret past the round or the epoch it belongs to."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from federation import messages as m
@@ -53,12 +53,11 @@ class ParticipantSettings:
     lane: Lane
     party: str
     aggregator: str
-    aggregator_sealing_key: bytes  # X25519, from the aggregator's certificate.
     terms: Terms
 
     def __post_init__(self) -> None:
-        if len(self.aggregator_sealing_key) != KEY_BYTES or self.party == self.aggregator:
-            raise OwnFault("a sealing key has 32 bytes, and nobody is both sides of a round")
+        if self.party == self.aggregator:
+            raise OwnFault("nobody is both sides of a round")
         if min(self.terms.survivors_min, self.terms.members_min) < COHORT_MIN:
             raise OwnFault(f"fewer than {COHORT_MIN} members cannot hide among one another")
 
@@ -137,6 +136,8 @@ class ParticipantState:
     settings: ParticipantSettings
     transcript: Transcript
     now_ms: int | None = None
+    acceptable: Mapping[str, int] = field(default_factory=dict)  # As PartiesKnown says; not saved, the shell says it again.
+    sealing_keys: Mapping[int, bytes] = field(default_factory=dict)  # As PartiesKnown says.
     secrets: Mapping[int, EpochSecrets] = field(default_factory=dict)  # By epoch: the one in use and the one being set up.
     stage: MemberStage = MemberStage.WATCHING
     own: OwnRound = OwnRound()
@@ -146,6 +147,23 @@ class ParticipantState:
         """With the secrets of an epoch replaced, or erased."""
         others = {number: kept for number, kept in self.secrets.items() if number != epoch}
         return replace(self, secrets=others if secrets is None else {**others, epoch: secrets})
+
+    def sealing_key(self) -> bytes:
+        """The aggregator's X25519 key of the certificate under which it speaks in this lane: that key it has, whatever was certified since."""
+        serial = self.transcript.serials.get(self.settings.aggregator, 0)
+        if serial not in self.sealing_keys:
+            raise OwnFault(f"the aggregator's certificate {serial} is not known")
+        return self.sealing_keys[serial]
+
+    def unfit(self, members: Iterable[str]) -> str | None:
+        """Why we do not take part in rounds with these and the aggregator, or None."""
+        for name in (self.settings.aggregator, *members):
+            least, heard = self.acceptable.get(name), self.transcript.serials.get(name, 0)
+            if least is None:
+                return f"{name} may not take part"
+            if heard < least:
+                return f"{name} speaks under certificate {heard}, which does not count any more"
+        return None
 
     def late(self, deadline_ms: int) -> bool:
         """Whether that deadline is over, as far as we know the time."""

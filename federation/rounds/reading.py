@@ -17,24 +17,29 @@ def fold(transcript: Transcript, received: Received) -> Transcript:
     """The transcript with one more record read; the very same object if the record says nothing new, is of another lane,
     or of an epoch before the first that was read.
 
-    PeerFault: the sender may not say it ("not_entitled", "impersonation"), the table does not permit it ("out_of_phase",
-    "stale"), or it is wrong.
+    PeerFault: the sender may not say it ("not_entitled", "impersonation"), or not any more under this certificate
+    ("stale_certificate"), the table does not permit it ("out_of_phase", "stale"), or it is wrong.
     """
     message = received.message
     if not isinstance(message, LaneMessage):
         raise PeerFault("not_entitled", f"{type(message).__name__} does not belong in the rounds' log", accused=received.sender)
     if not in_lane(transcript, message) and not is_sister(transcript, message):
         return transcript
-    _check_entitled(transcript, message, received.sender)
+    _check_entitled(transcript, message, received)
     if isinstance(message, m.ModelPublished) and not in_lane(transcript, message):
         return transcript_round.published_beside(transcript, message, received)
     # A reader that starts in the middle of the log has not seen the beginning of earlier epochs: nobody's fault.
     if message.epoch < transcript.epoch_first or (transcript.epoch_first == 0 and not isinstance(message, m.EpochAnnounced)):
         return transcript
-    return _read(transcript, message, received)
+    after = _read(transcript, message, received)
+    # From the first record under a newer certificate on, a thief of the older key is not heard: the log's order says when, to all alike.
+    return after if after is transcript else after.heard_under({received.sender: received.serial})
 
 
-def _check_entitled(transcript: Transcript, message: LaneMessage, sender: str) -> None:
+def _check_entitled(transcript: Transcript, message: LaneMessage, received: Received) -> None:
+    sender, least = received.sender, transcript.serials.get(received.sender, 0)
+    if received.serial < least:
+        raise PeerFault("stale_certificate", f"signed under certificate {received.serial}, here it speaks under {least}", accused=sender)
     if isinstance(message, AGGREGATOR_SAYS) and sender != transcript.aggregator:
         raise PeerFault("not_entitled", f"only the aggregator says {type(message).__name__}", accused=sender)
     if isinstance(message, INSTITUTION_SAYS) and message.institution != sender:

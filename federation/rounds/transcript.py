@@ -137,6 +137,12 @@ class Transcript:
     pending: Epoch | None = None  # The epoch being set up.
     round: Round | None = None
     ended: Ending | None = None
+    serials: Mapping[str, int] = field(default_factory=dict)  # Party -> the certificate serial below which it is not heard here.
+
+    def heard_under(self, serials: Mapping[str, int]) -> Transcript:
+        """With these parties speaking, or invited to speak, under these certificates: earlier ones are not heard from now on."""
+        raised = {party: serial for party, serial in serials.items() if serial > self.serials.get(party, 0)}
+        return replace(self, serials={**self.serials, **raised}) if raised else self
 
     def round_id(self) -> RoundId:
         """The open round's identity; PeerFault-free callers check `round` first."""

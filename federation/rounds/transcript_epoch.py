@@ -58,6 +58,10 @@ def announced(transcript: Transcript, message: m.EpochAnnounced, received: Recei
         COHORT_MIN <= len(invited) <= COHORT_MAX and invited == tuple(sorted(set(invited))) and transcript.aggregator not in invited,
         "bad_invitation", "too few, too many, or not a sorted set", accused=sender,
     )  # fmt: skip
+    serials = dict(zip(invited, message.serials, strict=False))
+    require_peer(
+        len(message.serials) == len(invited) and min(serials.values()) >= 1, "bad_invitation", "not one serial for each", accused=sender
+    )
     require_peer(1 <= message.rounds <= ROUNDS_PER_EPOCH_MAX, "bad_invitation", "no such number of rounds", accused=sender)
     require_peer(message.first_round >= 1, "bad_invitation", "rounds are numbered from 1", accused=sender)
     # Its first rounds may be over: an opening may have been on its way when the invitation was made.
@@ -67,6 +71,7 @@ def announced(transcript: Transcript, message: m.EpochAnnounced, received: Recei
     problem = parameter_problem(message.parameters)
     require_peer(problem is None, "bad_parameters", problem or "", accused=sender)
     require_peer(message.parameters.chunk_length <= CHUNK_LENGTH_MAX, "bad_parameters", "a chunk does not fit a record", accused=sender)
+    transcript = transcript.heard_under(serials)
     return replace(
         transcript, pending=Epoch(message, received.digest), epoch_first=transcript.epoch_first or message.epoch, epoch_last=message.epoch
     )

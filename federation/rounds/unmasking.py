@@ -20,7 +20,7 @@ from federation.secagg.agreement import pair_seed, round_public, round_scalar, s
 from federation.secagg.keys import Secret
 from federation.secagg.masks import pair_sign, remove_masks
 from federation.secagg.ring import to_bytes
-from federation.secagg.sealing import PURPOSE_ROUND_KEYS, PURPOSE_SELF_SEED, unseal
+from federation.secagg.sealing import PURPOSE_ROUND_KEYS, PURPOSE_SELF_SEED, unseal_with_any
 from federation.secagg.shares import SHARE_BYTES, combine_many
 
 # What a member says in place of a share it does not hold: no share can be this, all are below 2^255.
@@ -40,7 +40,7 @@ def tag_of(epoch: Epoch, tags: bytes, holder: str, number: int | None) -> bytes:
 
 def open_revealed(
     transcript: Transcript,
-    sealing_secret: Secret,
+    sealing_secrets: Sequence[Secret],
     message: m.SharesRevealed,
     updates: Mapping[str, m.MaskedUpdate],
     epoch_tags: Mapping[int, Mapping[str, bytes]],
@@ -49,7 +49,7 @@ def open_revealed(
     epoch, current = transcript.running(), transcript.opened_round()
     revealer = message.institution
     try:
-        plain = unseal(message.box, sealing_secret, plain_bytes=SHARE_BYTES * len(epoch.peers), accused=revealer)
+        plain = unseal_with_any(message.box, sealing_secrets, plain_bytes=SHARE_BYTES * len(epoch.peers), accused=revealer)
     except PeerFault as fault:
         return {}, [fault]
     shares: dict[str, bytes] = {}

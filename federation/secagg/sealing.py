@@ -5,6 +5,7 @@ Never proves who sealed a body: a sealed body is anonymous, so it always travels
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -107,3 +108,14 @@ def unseal(sealed: bytes, sealing_secret: Secret, *, plain_bytes: int, accused: 
 
 def _seal_key(shared: Secret, public: bytes, sealing_key: bytes) -> Secret:
     return derive(shared, purpose=b"seal", context=framed(public, sealing_key))
+
+
+def unseal_with_any(sealed: bytes, secrets: Sequence[Secret], *, plain_bytes: int, accused: str) -> bytes:
+    """As `unseal`, with the first of these secrets that opens it: a recipient who changes its key holds two for a while."""
+    *others, last = secrets
+    for secret in others:
+        try:
+            return unseal(sealed, secret, plain_bytes=plain_bytes, accused=accused)
+        except PeerFault:
+            continue
+    return unseal(sealed, last, plain_bytes=plain_bytes, accused=accused)

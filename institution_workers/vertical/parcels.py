@@ -14,7 +14,7 @@ from federation.errors import OwnFault, PeerFault
 from federation.ids import digest_of
 from federation.limits import VERTICAL_PART_BYTES_MAX, VERTICAL_PARTS_MAX
 from federation.secagg.keys import Entropy, Secret
-from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, seal, unseal
+from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, seal, unseal_with_any
 from streams.codec import DecodeError, decode, encode
 
 SAID: Final = (
@@ -62,9 +62,9 @@ def cut(message: m.Message, address: Address, *, sealing_key: bytes, entropy: En
     ]  # fmt: skip
 
 
-def opened(whole: Whole, sealing_secret: Secret, *, accused: str) -> m.Message:
+def opened(whole: Whole, sealing_secrets: Sequence[Secret], *, accused: str) -> m.Message:
     """The message inside; PeerFault "bad_seal", or why its bytes are no message, or "bad_part" if it is not what it says it is."""
-    plain = unseal(whole.sealed, sealing_secret, plain_bytes=len(whole.sealed) - SEAL_OVERHEAD_BYTES, accused=accused)
+    plain = unseal_with_any(whole.sealed, sealing_secrets, plain_bytes=len(whole.sealed) - SEAL_OVERHEAD_BYTES, accused=accused)
     try:
         message = decode(plain, SAID, _BYTES_MAX)
     except DecodeError as error:

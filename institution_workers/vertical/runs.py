@@ -35,12 +35,12 @@ from federation.vertical.effects import (
 from federation.vertical.phases import BankPhase, PartnerPhase
 from federation.vertical.run import State
 from federation.vertical.saved import from_record, to_record
-from institution_workers import parties as certified
 from institution_workers.speaker import Speaker
 from institution_workers.storage import StateUnusable, Store
 from institution_workers.vertical.parcels import Address, Joiner, Whole, cut, opened
 from streams.codec import DecodeError, decode, encode
 from streams.courier import Courier
+from streams.parties import Parties as KnownParties
 from streams.ports import Clock, Entropy, Log, LogReader, Outgoing, Position, Record
 from streams.telemetry import FAULTS
 from streams.topology import VERTICAL, Cluster
@@ -69,7 +69,7 @@ class Self:
 
     parties: Parties
     is_bank: bool
-    sealing_secret: Secret
+    sealing_secrets: Callable[[], Sequence[Secret]]
     ridge: float
     answer_wait_ms: int
 
@@ -94,7 +94,7 @@ class Runs:
         desk: Desk,
         speakers: Sequence[Speaker],
         courier: Courier,
-        registry: certified.Parties,
+        registry: KnownParties,
         *,
         own: Self,
         clock: Clock,
@@ -178,12 +178,11 @@ class Runs:
 
     async def _joined(self, record: Record) -> Whole | None:
         """The message that this record completes; None for our own records, other parties', and what is nobody's."""
-        said = await self._registry.open(record, VERTICAL)
-        if isinstance(said, DecodeError):
-            FAULTS.labels(said.reason.value).inc()  # Not even an envelope: there is nobody to accuse.
+        try:
+            said = await self._registry.open(record, VERTICAL)
+        except DecodeError as error:
+            FAULTS.labels(error.reason.value).inc()  # Not even an envelope: there is nobody to accuse.
             return None
-        if isinstance(said, PeerFault):
-            raise said
         part, parties = said.message, self._own.parties
         if not isinstance(part, m.VerticalPart) or (part.bank, part.partner) != (parties.bank, parties.partner):
             return None
@@ -196,7 +195,7 @@ class Runs:
     async def _hear(self, whole: Whole, after: int) -> None:
         now_ms = self._clock.now_ms()
         try:
-            message = opened(whole, self._own.sealing_secret, accused=self._own.peer)
+            message = opened(whole, self._own.sealing_secrets(), accused=self._own.peer)
         except PeerFault as fault:
             self._save((), self.state, after, fault=fault)
             return
@@ -272,7 +271,7 @@ class Runs:
     def _records(self, said: Say, deadline_ms: int, now_ms: int) -> Sequence[Outgoing]:
         parties = self._own.parties
         address = Address(parties.bank, parties.partner, self._own.name, said.run, said.sequence, deadline_ms)
-        sealing_key = self._registry.registry.party(self._own.peer).sealing_key
+        sealing_key = self._registry.directory.newest(self._own.peer).sealing_key
         return self._courier.prepare(cut(said.message, address, sealing_key=sealing_key, entropy=self._entropy), now_ms)
 
     def _note(self, effects: Sequence[Effect]) -> None:

@@ -14,9 +14,8 @@ import structlog
 from federation import messages as m
 from federation.errors import Broken, PeerFault
 from federation.heads.scoring import probability_of
-from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, seal, unseal
+from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, seal, unseal_with_any
 from federation.vertical.scorecard import Rows
-from institution_workers import parties as certified
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
 from institution_workers.vertical.bank_desk import BankDesk
@@ -24,7 +23,9 @@ from institution_workers.vertical.people import People, Waiting
 from institution_workers.vertical.runs import Runs, Self
 from streams.codec import DecodeError, decode, encode
 from streams.courier import Courier
+from streams.parties import Parties as KnownParties
 from streams.ports import Clock, Entropy, Log, LogReader, Position, Record
+from streams.signed import Opened
 from streams.telemetry import FAULTS
 from streams.topology import VERTICAL_SCORES, Cluster
 
@@ -45,7 +46,7 @@ class Scores:
         desk: BankDesk | None,
         speakers: Sequence[Speaker],
         courier: Courier,
-        registry: certified.Parties,
+        registry: KnownParties,
         *,
         own: Self,
         clock: Clock,
@@ -73,7 +74,7 @@ class Scores:
             await self.open()
             return 0
         records = await self._reader.poll(_BATCH, wait_ms)
-        opened = [await self._registry.open(record, VERTICAL_SCORES) for record in records]
+        opened = [await self._opened(record) for record in records]
         now_ms = self._clock.now_ms()
         overdue = self._overdue(now_ms)
         if records or overdue:
@@ -110,14 +111,20 @@ class Scores:
     def _overdue(self, now_ms: int) -> list[Waiting]:
         return [] if self._desk is None else [w for w in self._people.awaiting(predictions=True) if now_ms >= w.deadline_ms]
 
-    def _take(self, record: Record, said: object, now_ms: int) -> None:
+    async def _opened(self, record: Record) -> Opened | DecodeError | PeerFault:
+        try:
+            return await self._registry.open(record, VERTICAL_SCORES)
+        except (DecodeError, PeerFault) as fault:
+            return fault
+
+    def _take(self, record: Record, said: Opened | DecodeError | PeerFault, now_ms: int) -> None:
         try:
             if isinstance(said, PeerFault):
                 raise said
             if isinstance(said, DecodeError):
                 FAULTS.labels(said.reason.value).inc()
                 return
-            self._hear(said.message, said.sender, now_ms)  # type: ignore[attr-defined]  # An opened record, else.
+            self._hear(said.message, said.sender, now_ms)
         except PeerFault as fault:
             FAULTS.labels(fault.kind).inc()
             _LOG.warning("fault", kind=fault.kind, accused=fault.accused, detail=fault.detail, offset=record.offset)
@@ -136,7 +143,7 @@ class Scores:
             return
         kind = m.JointScoreAnswered if self._own.is_bank else m.JointScoreAsked
         size = len(sealed.body) - SEAL_OVERHEAD_BYTES
-        plain = unseal(sealed.body, self._own.sealing_secret, plain_bytes=size, accused=sender)
+        plain = unseal_with_any(sealed.body, self._own.sealing_secrets(), plain_bytes=size, accused=sender)
         try:
             message = decode(plain, (kind,), _BYTES_MAX)
         except DecodeError as error:
@@ -186,7 +193,7 @@ class Scores:
 
     def _say(self, request: int, deadline_ms: int, message: m.Message, now_ms: int) -> None:
         parties = self._own.parties
-        body = seal(encode(message), self._registry.registry.party(self._own.peer).sealing_key, entropy=self._entropy)
+        body = seal(encode(message), self._registry.directory.newest(self._own.peer).sealing_key, entropy=self._entropy)
         sealed = m.JointScoreSealed(
             bank=parties.bank, partner=parties.partner, institution=self._own.name, request=request, deadline_ms=deadline_ms, body=body
         )

@@ -12,11 +12,9 @@ from typing import Final
 
 from federation.heads.credit import CreditEncoder
 from federation.heads.features import FeatureSchema
-from federation.secagg.certificates import PartyKeys
-from federation.secagg.keys import sign
 from federation.secagg.paillier import MODULUS_BITS_MIN
 from federation.vertical.effects import Parties
-from institution_workers.parties import Parties as Registry
+from institution_workers.remembered_parties import RememberedParties
 from institution_workers.speaker import Speaker
 from institution_workers.storage import StateUnusable, Store
 from institution_workers.vertical.bank_desk import BankDesk
@@ -30,9 +28,11 @@ from institution_workers.vertical.worker import Reporting, Worker
 from institution_workers.wiring import WallClock
 from streams.access import Principal
 from streams.courier import Courier
+from streams.identity import Identity, key_file
 from streams.kafka import KafkaLog
+from streams.parties import Parties as KnownParties
 from streams.ports import Log
-from streams.settings import SettingsError, VerticalProcess, read_private_file
+from streams.settings import SettingsError, VerticalProcess
 from streams.telemetry import configure_logging, serve_metrics
 from streams.tls import open_tls
 from streams.topology import Cluster, Role
@@ -52,25 +52,26 @@ def encoder_of(path: Path) -> CreditEncoder:
 def assemble(settings: VerticalProcess, store: Store, own_log: Log, federation: Log, *, bits: int = MODULUS_BITS_MIN) -> Worker:
     """The worker over these logs; SettingsError, OwnFault or StateUnusable for what cannot be used. Only tests lower `bits`."""
     vertical, name, clock = settings.vertical, settings.party.name, WallClock()
-    keys = PartyKeys.from_bytes(read_private_file(settings.party.key_file))
     encoder = encoder_of(vertical.features)
     _require_layout(store, encoder)
     is_bank, fed = vertical.role == "bank", settings.federation
     parties = Parties(fed.name, name, vertical.peer, bits) if is_bank else Parties(fed.name, vertical.peer, name, bits)
-    own = Self(parties, is_bank, keys.sealing_secret, vertical.ridge, vertical.answer_wait_ms)
+    known = KnownParties(federation, federation=fed.name, ca_verify_key=bytes.fromhex(fed.ca_verify_key), memory=RememberedParties(store))
+    identity = Identity(name, known, key_file(settings.party))
+    own = Self(parties, is_bank, lambda: identity.ring.sealing_secrets, vertical.ridge, vertical.answer_wait_ms)
     people = People(store.database)
     speakers = (Speaker(store, Cluster.FEDERATION, federation), Speaker(store, Cluster.OWN, own_log))
-    courier = Courier(federation, federation=fed.name, sender=name, sign=lambda signed: sign(keys.signing_seed, signed))
-    registry = Registry(federation, federation=fed.name, ca_verify_key=bytes.fromhex(fed.ca_verify_key))
+    courier = Courier(federation, federation=fed.name, sender=name, sign=identity.sign)
     width = len(encoder.layout)
     bank = BankDesk(name, people, store, vertical, width) if is_bank else None
     desk = bank or PartnerDesk(people, vertical, width)
-    runs = Runs(federation, store, desk, speakers, courier, registry, own=own, clock=clock, entropy=os.urandom)
-    scores = Scores(federation, store, people, runs, bank, speakers, courier, registry, own=own, clock=clock, entropy=os.urandom)
+    runs = Runs(federation, store, desk, speakers, courier, known, own=own, clock=clock, entropy=os.urandom)
+    scores = Scores(federation, store, people, runs, bank, speakers, courier, known, own=own, clock=clock, entropy=os.urandom)
     intake = Intake(
         own_log, store, people, speakers[1], encoder, name=name, is_bank=is_bank, clock=clock, future_ms=vertical.future_tolerance_ms
     )
-    parts: list[tuple[str, Runs | Scores | Intake | Requests]] = [
+    parts: list[tuple[str, Identity | Runs | Scores | Intake | Requests]] = [
+        ("parties", identity),
         ("own cluster", intake),
         ("partnership", runs),
         ("joint scores", scores),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -20,11 +21,12 @@ from federation.messages import HeadName
 from riverbank.embedded.configuration import BrokerTls
 from riverbank.embedded.kafka import EmbeddedKafka
 from riverbank.processes import Supervisor
-from riverbank.provisioning.federations import AGGREGATOR, Federation, create_federation, publish_certificates, write_settings
+from riverbank.provisioning.federations import AGGREGATOR, Federation, create_federation, write_settings
 from riverbank.provisioning.transport import create_transport
 from riverbank.topics import bring_about
 from streams.access import Principal, alone
 from streams.kafka import KafkaLog
+from streams.passphrases import VARIABLE
 from streams.settings import ClusterSettings, TlsSettings
 from streams.tls import Tls, open_tls
 from streams.topology import Role
@@ -96,11 +98,14 @@ class Stack:
         return open_tls(self.transport[_OPERATOR], _OPERATOR)
 
     async def _start(self) -> None:
-        self.federation = create_federation(self.directory, name=FEDERATION, institutions=self.institutions, entropy=os.urandom)
+        now_ms = time.time_ns() // 1_000_000
+        self.federation = create_federation(
+            self.directory, name=FEDERATION, institutions=self.institutions, entropy=os.urandom, now_ms=now_ms
+        )
         await bring_about(self._cluster_settings(), show=lambda _: None)
         log = KafkaLog(self.kafka.bootstrap, tls=self.operator)
         try:
-            await publish_certificates(log, self.federation)
+            await self.federation.founded.publish(log, now_ms)
         finally:
             await log.close()
         for institution in self.institutions:
@@ -130,7 +135,6 @@ class Stack:
     def _start_aggregator(self) -> None:
         own = {
             "state_dir": str(self.directory / AGGREGATOR / "state"),
-            "members": list(self.institutions),
             "round_ms": self.round_ms,
             "masked_wait_ms": max(1, self.round_ms * 2 // 3),
             "unmask_wait_ms": max(1, self.round_ms * 2 // 3),
@@ -170,7 +174,8 @@ class Stack:
     def _run(self, name: str, command: Sequence[str], settings: Mapping[str, Any], layer: int, *, may_end: bool = False) -> None:
         config = write_settings(self.directory / name / "settings.toml", settings)
         argv = [sys.executable, "-m", "riverbank", *command, "--config", str(config)]
-        self.supervisor.start(name, argv, log=self.log(name), layer=layer, env=_environment(), may_end=may_end)
+        env = _environment() | {VARIABLE: self.federation.passphrase}
+        self.supervisor.start(name, argv, log=self.log(name), layer=layer, env=env, may_end=may_end)
 
     @property
     def audit_dsn(self) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from federation import messages as m
-from riverbank.verification import CertifiedParties
 from streams import topology
 from streams.codec import decode
 from streams.kafka import KafkaLog
+from streams.parties import Parties
 from streams.ports import Record
 from streams.tls import Tls
 from web.feed import Feed, federation_fold, positions_of
@@ -37,9 +37,9 @@ class Watch:
         self._customers: dict[str, list[str]] = {name: [] for name in institutions}
         self.dead_letters: Counter[m.RefusalReason] = Counter()
         self._log = KafkaLog(bootstrap, client_id="riverbank-demo", tls=tls)
-        parties, clock = CertifiedParties(federation, ca_verify_key), SystemClock()
-        fold = federation_fold(federation, parties, self._apply)
-        self._certificates = Feed(self._log, positions_of([topology.PARTIES]), fold, clock)
+        clock = SystemClock()
+        self._parties = Parties(self._log, federation=federation, ca_verify_key=ca_verify_key)
+        fold = federation_fold(self._parties, self._apply)
         own = [row for name in institutions for row in positions_of([topology.PROFILES, topology.DEAD_LETTERS], name)]
         self._feeds = [
             Feed(self._log, positions_of([topology.ROUNDS, topology.STATUS]), fold, clock),
@@ -49,13 +49,12 @@ class Watch:
     async def run(self) -> None:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._certificates.run())
-            await self._certificates.caught_up.wait()
             for feed in self._feeds:
                 group.create_task(feed.run())
 
     async def close(self) -> None:
         """Free the connection."""
+        await self._parties.close()
         await self._log.close()
 
     def customers(self, institution: str) -> Sequence[str]:
@@ -77,7 +76,7 @@ class Watch:
         if isinstance(message, m.ModelPublished) and self.first_model_ms is None:
             self.first_model_ms = message.published_at_ms
 
-    def _fold_own(self, record: Record) -> None:
+    async def _fold_own(self, record: Record) -> None:
         institution, _, name = record.topic.partition(".")
         if name == topology.PROFILES.name:
             known = self._customers[institution]

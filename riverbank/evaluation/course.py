@@ -177,11 +177,10 @@ def _coordinator_settings(course: Course, variant: Variant) -> CoordinatorSettin
         party=PartySettings(name=_AGGREGATOR, key_file=Path(os.devnull)),
         aggregator=AggregatorSettings(
             state_dir=Path(os.devnull),
-            members=course.opened.institutions,
             heads={head: rounds.model_copy(update={"noise_multiplier": variant.noise_multiplier})},
         ),
     )
-    return coordinator_settings(process, head, shipped_layout(head), keys_of(course.seed, _AGGREGATOR))
+    return coordinator_settings(process, head, shipped_layout(head), (keys_of(course.seed, _AGGREGATOR).sealing_secret,))
 
 
 def _scratch() -> Path | None:

@@ -7,32 +7,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 import numpy as np
 
 from aggregator_worker.chunk_sums import ChunkSums, Missing, opener
 from federation.errors import Broken, OwnFault
-from federation.messages import MaskedChunk, ModelPublished, PartyRole, RoundAbandoned, SumRequested, SumTerm
+from federation.members.keys import KeyRing, PartyKeys
+from federation.messages import MaskedChunk, ModelPublished, RoundAbandoned, SumRequested, SumTerm
 from federation.rounds import coordinator
 from federation.rounds.coordinator import CoordinatorSettings
 from federation.rounds.effects import ChunksSummed, Effect, Event, Publish, PublishModel, Received, Report, SumChunks, Tick, WakeAt
 from federation.secagg import ring
-from federation.secagg.certificates import PartyKeys, certify
-from federation.secagg.keys import Secret, sign, signing_public
+from federation.secagg.keys import Secret
 from federation.secagg.quantize import contribution_length
 from institution_workers.participation import Budget, Member, Participation
-from institution_workers.parties import Parties
 from institution_workers.speaker import Speaker
 from riverbank.evaluation.institution import Institution, SeededEntropy, SetClock
-from streams.codec import encode
-from streams.courier import Courier
+from riverbank.provisioning.federations import Founded, found
+from streams.identity import Identity
 from streams.memory import MemoryLog
 from streams.model_chunks import cut
-from streams.ports import LogReader, Outgoing, Position
+from streams.parties import Parties
+from streams.ports import LogReader, Position
 from streams.signed import Opened
-from streams.topology import CHUNKS, FEDERATION_TOPICS, PARTIES, ROUNDS, Cluster, Topic, lane_partition, partitions_of
+from streams.topology import CHUNKS, FEDERATION_TOPICS, MEMBERS, PARTIES, ROUNDS, Cluster, Topic, lane_partition, partitions_of
 
 _BATCH: Final = 10_000
 _SWEEPS_MAX: Final = 1_000  # A round takes about ten.
@@ -48,33 +47,22 @@ class MaskedRounds:
         self._settings = settings
         self._clock = clock
         self._log = MemoryLog(partitions_of(FEDERATION_TOPICS), now_ms=clock.now_ms)
-        self._ca = Secret(SeededEntropy(seed, "certification")(32))
-        self._keys = {name: keys_of(seed, name) for name in (settings.party, *(each.name for each in institutions))}
-        self._courier = self._courier_of(settings.party)
+        names = tuple(each.name for each in institutions)
+        self._founded = _founded(settings.federation, names, seed, clock.now_ms())
+        self._courier = self._founded.courier(self._log, settings.party)
         self._parties = self._registry()
         self._participations = [self._participation(institution) for institution in institutions]
         self._readers: dict[Topic, LogReader] = {}
-        self._sums = ChunkSums(opener(settings.sealing_secret))
+        self._sums = ChunkSums(opener(lambda: settings.sealing_secrets))
         dimension = settings.parameters.dimension
-        names = tuple(each.name for each in institutions)
-        self._state = coordinator.initial(settings, invited=names, model_version=0, model=np.zeros(dimension))
+        self._state = coordinator.initial(settings, invited=dict.fromkeys(names, 1), model_version=0, model=np.zeros(dimension))
         self.model = np.zeros(dimension)
         self.held = 0  # Rounds, those without a model included.
         self.abandoned = 0
 
     async def open(self) -> None:
         """Certify everybody, and agree on the first epoch's keys."""
-        for name, keys in self._keys.items():
-            role = PartyRole.AGGREGATOR if name == self._settings.party else PartyRole.INSTITUTION
-            certified = certify(
-                self._ca,
-                federation=self._settings.federation,
-                party=name,
-                role=role,
-                verify_key=keys.verify_key,
-                sealing_key=keys.sealing_key,
-            )
-            await self._log.append([Outgoing(PARTIES.full_name(), 0, name.encode(), encode(certified))])
+        await self._founded.publish(self._log, self._clock.now_ms())
         await self._parties.catch_up()
         for participation in self._participations:
             await participation.open()
@@ -106,27 +94,24 @@ class MaskedRounds:
         return round(sum(sent) / len(sent))
 
     # --- who is there ---------------------------------------------------------------------------------------------
-    def _courier_of(self, name: str) -> Courier:
-        seed = self._keys[name].signing_seed
-        return Courier(self._log, federation=self._settings.federation, sender=name, sign=partial(sign, seed))
-
     def _registry(self) -> Parties:
-        return Parties(self._log, federation=self._settings.federation, ca_verify_key=signing_public(self._ca))
+        return Parties(self._log, federation=self._settings.federation, ca_verify_key=self._founded.ca_verify_key)
 
     def _participation(self, institution: Institution) -> Participation:
         def reach(point: str) -> None:
             if point == "contribution wanted":
                 institution.entropy.begin()
 
-        head = self._settings.lane.head
+        head, parties = self._settings.lane.head, self._registry()
         return Participation(
             self._log,
             institution.store,
             institution.study,
             Speaker(institution.store, Cluster.FEDERATION, self._log),
-            self._courier_of(institution.name),
-            self._registry(),
-            member=Member(institution.name, self._keys[institution.name].verify_key, {head: Budget(math.inf, 1)}),
+            self._founded.courier(self._log, institution.name),
+            parties,
+            Identity(institution.name, parties, lambda: KeyRing((self._founded.keys[institution.name],))),
+            member=Member(institution.name, {head: Budget(math.inf, 1)}),
             clock=self._clock,
             entropy=institution.entropy,
             reach=reach,
@@ -137,11 +122,9 @@ class MaskedRounds:
         """Everybody reads once what has come, and answers; how many records were read."""
         records = await self._readers[ROUNDS].poll(_BATCH, 0)
         for record in records:
-            opened = await self._parties.open(record, ROUNDS)
-            if not isinstance(opened, Opened):
-                raise Broken(f"a record of the rounds cannot be opened: {opened}")
+            opened = await self._parties.open(record, ROUNDS, in_lane=True)
             self._note(opened)
-            await self._step(Received(opened.sender, opened.message, opened.digest))
+            await self._step(Received(opened.sender, opened.message, opened.digest, opened.serial))
         await self._step(Tick(self._clock.now_ms()))
         return len(records) + sum([await participation.step(0) for participation in self._participations])
 
@@ -176,8 +159,8 @@ class MaskedRounds:
         """The masked sum, as the owners of the chunks make it."""
         for record in await self._readers[CHUNKS].poll(_BATCH, 0):
             opened = await self._parties.open(record, CHUNKS)
-            if not isinstance(opened, Opened) or not isinstance(opened.message, MaskedChunk):
-                raise Broken(f"a chunk cannot be opened: {opened}")
+            if not isinstance(opened.message, MaskedChunk):
+                raise Broken(f"{type(opened.message).__name__} among the chunks")
             self._sums.arrive(opened.message, opened.digest, record.offset)
         round_id, values, length = asked.round_id, contribution_length(asked.parameters), asked.parameters.chunk_length
         pieces = []
@@ -196,9 +179,14 @@ class MaskedRounds:
     def _forget(self) -> None:
         """Retention: everybody has read everything, and memory must not grow with the number of rounds."""
         for topic in FEDERATION_TOPICS:
-            if topic is not PARTIES:
+            if topic not in {PARTIES, MEMBERS}:
                 for partition in range(topic.partitions):
                     self._log.truncate(topic.full_name(), partition, _EVERYTHING)
+
+
+def _founded(federation: str, names: Sequence[str], seed: int, now_ms: int) -> Founded:
+    ca_seed = Secret(SeededEntropy(seed, "certification")(32))
+    return found(federation, names, ca_seed=ca_seed, keys_of=lambda name: keys_of(seed, name), now_ms=now_ms)
 
 
 def keys_of(seed: int, name: str) -> PartyKeys:

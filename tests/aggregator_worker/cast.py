@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from federation.rounds import participant
 from federation.rounds.effects import (
     ContributionReady,
     Effect,
+    PartiesKnown,
     PrepareContribution,
     Publish,
     Received,
@@ -29,41 +29,13 @@ from federation.rounds.effects import (
 )
 from federation.rounds.participant_state import ParticipantSettings, ParticipantState, Terms
 from federation.secagg import ring
-from federation.secagg.certificates import PartyKeys, Registry, certify
-from federation.secagg.keys import Secret, sign, signing_public
 from federation.secagg.quantize import contribution_length
-from streams.codec import encode
-from streams.courier import Courier
 from streams.ports import Log, Outgoing, Position
 from streams.signed import open_record
-from streams.topology import PARTIES, ROUNDS, lane_partition
+from streams.topology import ROUNDS, lane_partition
+from tests.credentials import AGGREGATOR, Credentials
 
-AGGREGATOR = "aggregator"
-CA_SEED = Secret(b"\x42" * 32)
 CUSTOMERS = 10
-
-
-class Parties:
-    """Keys and certificates of a federation's aggregator and institutions."""
-
-    def __init__(self, federation: str, institutions: Iterable[str]) -> None:
-        self.federation = federation
-        self.institutions = tuple(sorted(institutions))
-        self.keys = {name: PartyKeys.from_entropy(os.urandom) for name in (AGGREGATOR, *self.institutions)}
-        self.ca_verify_key = signing_public(CA_SEED)
-        self.certified = tuple(self._certify(name) for name in self.keys)
-        self.registry = Registry.of(federation, self.ca_verify_key, self.certified)
-
-    def _certify(self, name: str) -> m.PartyCertified:
-        role = m.PartyRole.AGGREGATOR if name == AGGREGATOR else m.PartyRole.INSTITUTION
-        keys = self.keys[name]
-        return certify(CA_SEED, federation=self.federation, party=name, role=role, verify_key=keys.verify_key, sealing_key=keys.sealing_key)
-
-    def courier(self, log: Log, name: str) -> Courier:
-        return Courier(log, federation=self.federation, sender=name, sign=partial(sign, self.keys[name].signing_seed))
-
-    async def publish(self, log: Log) -> None:
-        await log.append([Outgoing(PARTIES.full_name(), 0, party.party.encode(), encode(party)) for party in self.certified])
 
 
 def contribution_of(name: str, wanted: PrepareContribution) -> RingVector:
@@ -80,7 +52,7 @@ class Cast:
     def __init__(
         self,
         log: Log,
-        parties: Parties,
+        parties: Credentials,
         head: m.HeadName,
         layout_digest: bytes,
         dimension: int,
@@ -99,7 +71,6 @@ class Cast:
         self.contributions: dict[tuple[str, RoundId], RingVector] = {}
         self.parameters: m.RoundParameters | None = None
         terms = Terms(dimension=dimension, layout_digest=layout_digest)
-        sealing_key = parties.registry.party(AGGREGATOR).sealing_key
         self.states: dict[str, ParticipantState] = {
             name: participant.initial(
                 ParticipantSettings(
@@ -107,7 +78,6 @@ class Cast:
                     lane=Lane(head),
                     party=name,
                     aggregator=AGGREGATOR,
-                    aggregator_sealing_key=sealing_key,
                     terms=terms,
                 ),
                 model_version=0,
@@ -115,6 +85,8 @@ class Cast:
             )
             for name in parties.institutions
         }
+        known = PartiesKnown(parties.directory.acceptable(0, *m.PartyRole), {1: parties.keys[AGGREGATOR].sealing_key})
+        self.states = {name: participant.step(state, known, os.urandom)[0] for name, state in self.states.items()}
         self._couriers = {name: parties.courier(log, name) for name in parties.institutions}
 
     def said(self, kind: type[m.Message]) -> list[m.Message]:
@@ -145,9 +117,9 @@ class Cast:
                 assert time.monotonic() < end, [type(received.message).__name__ for received in self.heard[-40:]]
                 for record in await reader.poll(500, 20):
                     opened = open_record(
-                        record.value or b"", topic=ROUNDS, federation=self.parties.federation, verify=self.parties.registry.verify
+                        record.value or b"", topic=ROUNDS, federation=self.parties.federation, verify=self.parties.directory.verify
                     )
-                    received = Received(opened.sender, opened.message, opened.digest)
+                    received = Received(opened.sender, opened.message, opened.digest, opened.serial)
                     self.heard.append(received)
                     self.heard_at_ms.append(record.timestamp_ms)
                     begun = time.perf_counter()

@@ -57,7 +57,7 @@ def arrive(sums: ChunkSums, chunk: MaskedChunk, offset: int) -> tuple[ChunkSumme
 
 @pytest.fixture
 def sums() -> ChunkSums:
-    return ChunkSums(opener(SECRET))
+    return ChunkSums(opener(lambda: (SECRET,)))
 
 
 def test_all_arrive_then_are_asked_for(sums: ChunkSums) -> None:
@@ -179,7 +179,7 @@ def test_a_newer_round_forgets_the_older(sums: ChunkSums) -> None:
 
 def test_memory_is_bounded_whatever_rounds_are_named() -> None:
     """A member naming a thousand rounds fills no more than the bound, and evicts nothing that cannot be read again."""
-    sums = ChunkSums(opener(SECRET), sums_kept=8)
+    sums = ChunkSums(opener(lambda: (SECRET,)), sums_kept=8)
     for round_ in range(1, 1000):
         arrive(sums, chunk("X", round_=round_), round_)
 
@@ -199,7 +199,7 @@ def test_any_history_gives_the_plain_sum(data: st.DataObject) -> None:
     survivors = data.draw(st.lists(st.sampled_from(names), unique=True, min_size=1))
     asked = request(*map(chunk, survivors))
     asked_at = data.draw(st.integers(0, len(log)))
-    sums = ChunkSums(opener(SECRET))
+    sums = ChunkSums(opener(lambda: (SECRET,)))
     answers: list[ChunkSummed] = []
     for offset in range(data.draw(st.integers(0, len(log))), len(log)):
         if offset == asked_at:

@@ -15,21 +15,23 @@ from aggregator_worker.agents import Agents
 from aggregator_worker.chunk_owner import ChunkOwner
 from aggregator_worker.lane import LaneShell
 from aggregator_worker.office import Office, SystemClock
-from aggregator_worker.parties import Parties as KnownParties
 from aggregator_worker.past import find_past
 from federation import messages as m
 from federation.errors import Broken
 from federation.ids import Lane, digest_of
+from federation.members.keys import KeyRing
 from federation.merge import next_model
 from federation.rounds.coordinator_state import CoordinatorSettings
 from federation.secagg.quantize import decode_sum
-from streams.codec import encode
+from streams.identity import Identity
 from streams.memory import MemoryLog
 from streams.model_chunks import ModelJoiner
+from streams.parties import Parties
 from streams.ports import Outgoing, Position
 from streams.signed import open_record
 from streams.topology import AUDIT, CHUNKS, FEDERATION_TOPICS, MODELS, ROUNDS, SUM_REQUESTS, SUMS, Topic, lane_partition, partitions_of
-from tests.aggregator_worker.cast import AGGREGATOR, Cast, Parties
+from tests.aggregator_worker.cast import Cast
+from tests.credentials import AGGREGATOR, Credentials
 
 FEDERATION = "lanes"
 HEAD = m.HeadName.CREDIT
@@ -55,11 +57,11 @@ class Stand:
 
     def __init__(self, names: str = "abcd", **settings: int) -> None:
         self.log = MemoryLog(partitions_of(FEDERATION_TOPICS), now_ms=SystemClock().now_ms)
-        self.parties = Parties(FEDERATION, names)
+        self.parties = Credentials(FEDERATION, names)
         self.cast = Cast(self.log, self.parties, HEAD, LAYOUT, DIMENSION)
         waits = {"period_ms": 1, "masked_wait_ms": 3000, "unmask_wait_ms": 3000, "keys_wait_ms": 3000, "shares_wait_ms": 3000, **settings}
         self.settings = CoordinatorSettings(
-            federation=FEDERATION, lane=Lane(HEAD), party=AGGREGATOR, sealing_secret=self.parties.keys[AGGREGATOR].sealing_secret,
+            federation=FEDERATION, lane=Lane(HEAD), party=AGGREGATOR, sealing_secrets=(self.parties.keys[AGGREGATOR].sealing_secret,),
             parameters=PARAMETERS, rounds_per_epoch=8, rounds_left_min=2, **waits,
         )  # fmt: skip
         self.failures: list[BaseException] = []
@@ -76,16 +78,17 @@ class Stand:
 
     async def start(self, committed: dict[tuple[str, int], int] | None = None) -> None:
         """A new aggregator; the door delivers from these offsets on, from the start without any."""
-        known = KnownParties(self.log, federation=FEDERATION, ca_verify_key=self.parties.ca_verify_key)
-        office = Office(self.log, known, self.parties.courier(self.log, AGGREGATOR), SystemClock())
+        known = Parties(self.log, federation=FEDERATION, ca_verify_key=self.parties.ca_verify_key)
+        identity = Identity(AGGREGATOR, known, lambda: KeyRing((self.parties.keys[AGGREGATOR],)))
+        office = Office(self.log, known, identity, self.parties.courier(self.log, AGGREGATOR), SystemClock())
         await known.catch_up()
 
         def new_lane(partition: int) -> LaneShell | None:
             if partition != lane_partition(HEAD):
                 return None
-            return LaneShell(self.settings, self.parties.institutions, office, self.failures.append)
+            return LaneShell(self.settings, office, self.failures.append, lambda _count: None)
 
-        owner = partial(ChunkOwner, sealing_secret=self.parties.keys[AGGREGATOR].sealing_secret, office=office)
+        owner = partial(ChunkOwner, office=office)
         self._agents = agents = Agents(new_lane, owner, self.failures.append)
         partitions = [(topic, number) for topic in READ for number in range(topic.partitions)]
         await agents.assigned(frozenset((topic.full_name(), number) for topic, number in partitions))
@@ -117,7 +120,7 @@ class Stand:
     def models(self) -> dict[int, np.ndarray]:
         joiner, found = ModelJoiner(), {}
         for record in self.log.records(MODELS.full_name(), lane_partition(HEAD)):
-            opened = open_record(record.value or b"", topic=MODELS, federation=FEDERATION, verify=self.parties.registry.verify)
+            opened = open_record(record.value or b"", topic=MODELS, federation=FEDERATION, verify=self.parties.directory.verify)
             assert isinstance(opened.message, m.ModelChunk)
             vector = joiner.add(opened.message, sender=opened.sender)
             if vector is not None:
@@ -127,7 +130,7 @@ class Stand:
     def faults(self) -> set[tuple[str, str]]:
         found = set()
         for record in self.log.records(AUDIT.full_name()):
-            entry = open_record(record.value or b"", topic=AUDIT, federation=FEDERATION, verify=self.parties.registry.verify).message
+            entry = open_record(record.value or b"", topic=AUDIT, federation=FEDERATION, verify=self.parties.directory.verify).message
             assert isinstance(entry, m.AuditEntry)
             if entry.topic == "":
                 found.add((entry.action, entry.accused))
@@ -263,7 +266,7 @@ async def test_a_chunk_that_is_not_what_was_promised_costs_one_round(stand: Stan
     def forge(record: Outgoing) -> Outgoing:
         if record.topic != CHUNKS.full_name():
             return record
-        opened = open_record(record.value or b"", topic=CHUNKS, federation=FEDERATION, verify=stand.parties.registry.verify)
+        opened = open_record(record.value or b"", topic=CHUNKS, federation=FEDERATION, verify=stand.parties.directory.verify)
         chunk = opened.message
         assert isinstance(chunk, m.MaskedChunk)
         if chunk.institution != "b" or chunk.round != 2 or chunk.chunk != 1:
@@ -293,7 +296,7 @@ async def test_who_is_not_a_survivor_is_taken_out_of_the_sum(stand: Stand):
     def is_update(record: Outgoing) -> bool:
         if record.topic != ROUNDS.full_name():
             return False
-        message = open_record(record.value or b"", topic=ROUNDS, federation=FEDERATION, verify=stand.parties.registry.verify).message
+        message = open_record(record.value or b"", topic=ROUNDS, federation=FEDERATION, verify=stand.parties.directory.verify).message
         return isinstance(message, m.MaskedUpdate) and message.institution == "d" and message.round == 2
 
     stand.cast._send = without_update
@@ -326,7 +329,7 @@ async def test_strangers_and_forgers_are_refused_by_name(stand: Stand):
     """Records that are not the federation's, or not their sender's, are audited and change nothing."""
     await stand.start()
     await stand.cast.play(rounds_done(1))
-    foreign = Parties(FEDERATION, "z")
+    foreign = Credentials(FEDERATION, "z")
     lane = lane_partition(HEAD)
     keys = m.EpochKeys(head=HEAD, group=0, epoch=1, institution="z", channel_key=bytes(32), round_keys=bytes(32))
     ours = stand.parties.courier(stand.log, "a")
@@ -342,9 +345,8 @@ async def test_strangers_and_forgers_are_refused_by_name(stand: Stand):
 async def test_a_new_institution_is_known_at_once(stand: Stand):
     """A record of a party certified after our start is not a stranger's."""
     await stand.start()
-    late = Parties(FEDERATION, "y")
-    certificate = late.registry.party("y")
-    await stand.log.append([Outgoing("parties.v1", 0, b"y", encode(certificate))])
+    late = Credentials(FEDERATION, "y")
+    await late.certify(stand.log, late.certificate("y"))
     keys = m.EpochKeys(head=HEAD, group=0, epoch=7, institution="y", channel_key=bytes(32), round_keys=bytes(32))
     await stand.log.append([late.courier(stand.log, "y").prepare([keys], 0)[0]])
     await seen(stand, {("stale", "y")})

@@ -31,7 +31,15 @@ def announced(epoch: int) -> m.EpochAnnounced:
         chunk_length=1,
     )
     return m.EpochAnnounced(
-        **LANE, epoch=epoch, rounds=8, invited=(), first_round=1, keys_deadline_ms=0, shares_deadline_ms=0, parameters=parameters
+        **LANE,
+        epoch=epoch,
+        rounds=8,
+        invited=(),
+        serials=(),
+        first_round=1,
+        keys_deadline_ms=0,
+        shares_deadline_ms=0,
+        parameters=parameters,
     )
 
 
@@ -48,7 +56,7 @@ def ended(epoch: int, number: int) -> m.RoundAbandoned:
 
 async def past_of(said: Sequence[m.Message | tuple[str, m.Message]]) -> Past:
     """What is found in a log of these messages, said by the aggregator unless a name stands before."""
-    events = [Received(*((AGGREGATOR, each) if not isinstance(each, tuple) else each), bytes(32)) for each in said]
+    events = [Received(*((AGGREGATOR, each) if not isinstance(each, tuple) else each), bytes(32), 1) for each in said]
     log = MemoryLog({ROUNDS.full_name(): 1})
     await log.append([Outgoing(ROUNDS.full_name(), 0, None, b"") for _ in events])
 
@@ -71,7 +79,7 @@ async def test_an_opening_that_was_refused_misleads_nobody():
     past = await past_of(said)
 
     assert past == Past(begin=2, rounds_from=5, last_round=2)
-    events = [Received(AGGREGATOR, message, bytes(32)) for message in said]
+    events = [Received(AGGREGATOR, message, bytes(32), 1) for message in said]
     assert [offset for offset, event in enumerate(events) if offset >= past.begin and past.counts(offset, event)] == [2, 5, 6]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,11 +22,13 @@ from federation.secagg.quantize import decode_sum
 from streams.kafka import KafkaLog
 from streams.kafka_admin import provision_topics
 from streams.model_chunks import ModelJoiner
+from streams.passphrases import VARIABLE
 from streams.ports import Position
 from streams.signed import open_record
 from streams.topology import AUDIT, FEDERATION_TOPICS, MODELS, Topic, lane_partition
 from tests.aggregator_worker.aggregator_child import made_up_layout
-from tests.aggregator_worker.cast import AGGREGATOR, Cast, Parties
+from tests.aggregator_worker.cast import Cast
+from tests.credentials import AGGREGATOR, PASSPHRASE, Credentials
 
 CHILD = Path(__file__).with_name("aggregator_child.py")
 
@@ -35,7 +38,10 @@ class Worker:
 
     def __init__(self, config: Path, dimension: int) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(CHILD), str(config), str(dimension)], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-W", "error", str(CHILD), str(config), str(dimension)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {VARIABLE: PASSPHRASE},
         )
         self.lines: list[dict[str, object]] = []
         self._reading = asyncio.create_task(asyncio.to_thread(self._read))
@@ -83,7 +89,7 @@ class Troupe:
     ) -> None:
         self.bootstrap, self.directory, self.names, self.dimension, self.head = bootstrap, directory, names, dimension, head
         self.log = KafkaLog(bootstrap)
-        self.parties = Parties("troupe", names)
+        self.parties = Credentials("troupe", names)
         self.layout = made_up_layout(head, dimension)
         self.cast = Cast(self.log, self.parties, head, self.layout.digest, dimension)
         self.workers: list[Worker] = []
@@ -96,14 +102,12 @@ class Troupe:
 
     def write_settings(self, **aggregator: int) -> None:
         """The aggregator's key file and settings, with these over the defaults."""
-        key_file = self.directory / "aggregator.key"
-        key_file.touch(mode=0o600)
-        key_file.write_bytes(self.parties.keys[AGGREGATOR].to_bytes())
+        key_file = self.parties.write_key_file(self.directory / "aggregator.key", AGGREGATOR)
         waits = {"round_ms": 50, "masked_wait_ms": 10_000, "unmask_wait_ms": 10_000, "epoch_wait_ms": 10_000, **aggregator}
         lines = [
             "[federation]", 'name = "troupe"', f'bootstrap = "{self.bootstrap}"', f'ca_verify_key = "{self.parties.ca_verify_key.hex()}"',
             "[party]", f'name = "{AGGREGATOR}"', f'key_file = "{key_file}"',
-            "[aggregator]", f'state_dir = "{self.directory}"', f"members = {json.dumps(self.names)}",
+            "[aggregator]", f'state_dir = "{self.directory}"',
             *(f"{name} = {value}" for name, value in waits.items()),
             f"[aggregator.heads.{self.head.value}]", "noise_multiplier = 0.0", "clip_quanta = 1000",
         ]  # fmt: skip
@@ -124,7 +128,7 @@ class Troupe:
         end = (await reader.end_offsets())[topic.full_name(), partition]
         while len(found) < end:
             for record in await reader.poll(500, 1000):
-                opened = open_record(record.value or b"", topic=topic, federation="troupe", verify=self.parties.registry.verify)
+                opened = open_record(record.value or b"", topic=topic, federation="troupe", verify=self.parties.directory.verify)
                 found.append(opened.message)
         await reader.close()
         return found

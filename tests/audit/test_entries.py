@@ -34,7 +34,7 @@ def _record(value: bytes | None = b"envelope") -> Record:
 
 
 def _opened(message: m.Message) -> Opened:
-    return Opened("north", message, digest_of(b"payload"))
+    return Opened("north", message, digest_of(b"payload"), 1)
 
 
 def _logged(logged: m.LoggedRecord) -> Row:

@@ -20,7 +20,7 @@ from audit.warehouse import WarehouseError
 from riverbank.embedded.kafka import EmbeddedKafka
 from streams.kafka import KafkaLog
 from streams.kafka_admin import provision_topics
-from streams.topology import AUDIT, PARTIES
+from streams.topology import AUDIT, MEMBERS, PARTIES
 from tests.audit.town import Town, entry
 
 pytestmark = pytest.mark.broker
@@ -28,13 +28,12 @@ pytestmark = pytest.mark.broker
 _MAIN = """
 import asyncio, sys
 from audit.writer import run
-from riverbank.verification import CertifiedParties
 from streams.settings import AuditProcess
 
 settings = AuditProcess(
     federation={"name": "delta", "bootstrap": sys.argv[2], "ca_verify_key": sys.argv[3]}, audit={"dsn": sys.argv[1], "ledger_dir": sys.argv[1].removeprefix("chdb://") + "-ledger", "flush_ms": 50}
 )
-asyncio.run(run(settings, CertifiedParties("delta", bytes.fromhex(sys.argv[3]))))
+asyncio.run(run(settings))
 """
 
 
@@ -61,7 +60,7 @@ async def _until_entries(dsn: str, count: int) -> None:
 async def test_from_kafka_to_whoever_asks_through_kills_and_stops(broker: EmbeddedKafka, tmp_path: Path) -> None:
     """Entries arrive while it runs; SIGKILL loses and doubles nothing; SIGTERM ends it with 0; a second one is refused clearly."""
     town, dsn = Town(), f"chdb://{tmp_path / 'audit'}"
-    await provision_topics(broker.bootstrap, [AUDIT, PARTIES])
+    await provision_topics(broker.bootstrap, [AUDIT, PARTIES, MEMBERS])
     log = KafkaLog(broker.bootstrap)
     town.log = log
     try:

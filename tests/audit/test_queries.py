@@ -23,7 +23,7 @@ from audit.warehouse import Row, Value, Warehouse, WarehouseError, embedded_dire
 from audit.writer import Writer
 from federation.errors import OwnFault
 from federation.ids import digest_of
-from tests.audit.town import FEDERATION, NOW_MS, Town, entry, until
+from tests.audit.town import NOW_MS, Town, entry, until
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def filled(town: Town, warehouse: Warehouse, tmp_path: Path) -> Warehouse:
         b"junk",
     )  # fmt: skip
     ledger = Ledger.open(tmp_path / "ledger")
-    writer = Writer(town.log, ledger, Index(warehouse), town.registry(), federation=FEDERATION, flush_ms=1)
+    writer = Writer(town.log, ledger, Index(warehouse), town.parties(), flush_ms=1)
     stop = asyncio.Event()
     running = asyncio.create_task(writer.run(stop))
     await until(lambda: writer.written == 6)

@@ -6,20 +6,18 @@ Never random: keys follow from names, so two processes make the same bytes."""
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
 
 from federation import messages as m
 from federation.ids import ZERO_DIGEST, digest_of
-from federation.secagg.certificates import PartyKeys, certify
-from federation.secagg.keys import Secret, sign
-from riverbank.verification import CertifiedParties
-from streams.codec import encode
+from federation.members.keys import PartyKeys
 from streams.memory import MemoryLog
+from streams.parties import Parties
 from streams.ports import Log, Outgoing
 from streams.signed import seal_record
-from streams.topology import AUDIT, PARTIES
+from streams.topology import AUDIT, MEMBERS, PARTIES, partitions_of
+from tests.credentials import Credentials, keys_of
 
 FEDERATION = "delta"
 NOW_MS = 1_764_000_000_000
@@ -47,36 +45,27 @@ class Town:
     """One federation and its log."""
 
     def __init__(self) -> None:
-        self.log: Log = MemoryLog({AUDIT.full_name(): AUDIT.partitions, PARTIES.full_name(): 1}, now_ms=lambda: NOW_MS)
-        self._ca = PartyKeys.from_entropy(self._entropy("ca"))
-
-    @staticmethod
-    def _entropy(name: str) -> Callable[[int], bytes]:
-        drawn = iter(range(1_000))
-        return lambda count: hashlib.shake_256(f"{name} {next(drawn)}".encode()).digest(count)
+        self.log: Log = MemoryLog(partitions_of((AUDIT, PARTIES, MEMBERS)), now_ms=lambda: NOW_MS)
+        self.credentials = Credentials(FEDERATION, ())
 
     @property
     def ca_verify_key(self) -> bytes:
-        return self._ca.verify_key
+        return self.credentials.ca_verify_key
 
-    def registry(self) -> CertifiedParties:
-        """An empty registry with the CA pinned."""
-        return CertifiedParties(FEDERATION, self._ca.verify_key)
+    def parties(self) -> Parties:
+        """Nobody known yet, the CA pinned."""
+        return Parties(self.log, federation=FEDERATION, ca_verify_key=self.ca_verify_key)
 
-    def keys(self, party: str) -> PartyKeys:
-        return PartyKeys.from_entropy(self._entropy(party))
+    async def certify(self, party: str, *, keys_of: str | None = None, serial: int = 1) -> None:
+        await self.credentials.certify(self.log, self.credentials.certificate(party, self.keys(keys_of or party), serial=serial))
 
-    async def certify(self, party: str, *, keys_of: str | None = None) -> None:
-        keys = self.keys(keys_of or party)
-        certified = certify(
-            self._ca.signing_seed, federation=FEDERATION, party=party, role=m.PartyRole.INSTITUTION,
-            verify_key=keys.verify_key, sealing_key=keys.sealing_key,
-        )  # fmt: skip
-        await self.log.append([Outgoing(PARTIES.full_name(), 0, party.encode(), encode(certified))])
+    @staticmethod
+    def keys(party: str) -> PartyKeys:
+        return keys_of(FEDERATION, party)
 
     def sealed(self, message: m.AuditEntry, *, keys_of: str | None = None) -> bytes:
-        seed: Secret = self.keys(keys_of or message.actor).signing_seed
-        return seal_record(message, sender=message.actor, sign=lambda data: sign(seed, data), federation=FEDERATION, topic=AUDIT)
+        keys = self.keys(keys_of or message.actor)
+        return seal_record(message, sender=message.actor, sign=keys.sign, federation=FEDERATION, topic=AUDIT)
 
     async def say(self, *values: bytes | m.AuditEntry | None) -> None:
         sealed = [self.sealed(value) if isinstance(value, m.AuditEntry) else value for value in values]

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 from federation.messages import HeadName
-from federation.secagg.certificates import PartyKeys
-from federation.secagg.keys import Secret, signing_public
 from institution_workers.arrivals import Arrivals
 from institution_workers.storage import DATABASE, Store
 from institution_workers.study import Terms
@@ -22,6 +20,7 @@ from streams.kafka import KafkaLog
 from streams.kafka_admin import provision_topics
 from streams.ports import Outgoing, Position
 from streams.topology import DEAD_LETTERS, EVENT_TOPICS, FEDERATION_TOPICS, OWN_TOPICS
+from tests.credentials import PASSPHRASE, Credentials
 
 BANK, FRAUD = "north-bank", HeadName.FRAUD
 PAYMENTS = 4_000
@@ -30,19 +29,22 @@ pytestmark = pytest.mark.broker
 
 
 def _configured(folder, bootstrap):
-    key_file = folder / "party.key"
-    key_file.write_bytes(PartyKeys(Secret(b"\x01" * 32), Secret(b"\x02" * 32)).to_bytes())
-    key_file.chmod(0o600)
+    credentials = Credentials("fed", [BANK])
+    key_file = credentials.write_key_file(folder / "party.key", BANK)
+    passphrase_file = folder / "passphrase"
+    passphrase_file.touch(mode=0o600)
+    passphrase_file.write_text(PASSPHRASE)
     config = folder / "institution.toml"
     config.write_text(
         f"""
 [federation]
 name = "fed"
 bootstrap = "{bootstrap}"
-ca_verify_key = "{signing_public(Secret(bytes([7]) * 32)).hex()}"
+ca_verify_key = "{credentials.ca_verify_key.hex()}"
 [party]
 name = "{BANK}"
 key_file = "{key_file}"
+passphrase_file = "{passphrase_file}"
 [institution]
 bootstrap = "{bootstrap}"
 state_dir = "{folder / "state"}"

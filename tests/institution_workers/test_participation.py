@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from federation.errors import OwnFault
+from federation.members.keys import KeyRing
 from federation.messages import AuditEntry, MaskedChunk, ServingModel, SharesRevealed, SurvivorsAcked
-from federation.secagg.keys import sign
 from federation.secagg.sealing import SEAL_OVERHEAD_BYTES
 from institution_workers import global_models, participation
-from institution_workers.participation import Member
 from streams.codec import decode
 from streams.courier import Courier
 from streams.model_chunks import cut
@@ -263,9 +262,9 @@ async def test_a_sender_certified_later_is_looked_up(tmp_path, clock, encoders, 
 async def test_another_key_than_the_certified_one_stops_the_start(world):
     """A wrong key file is noticed before anything is said."""
     bank = world.banks["bank-a"]
-    bank.participation._member = Member("bank-a", bytes(32), {})
+    bank.ring = bank.identity.ring = KeyRing((world.credentials.keys["bank-b"],))
 
-    with pytest.raises(OwnFault, match="certified another key for bank-a"):
+    with pytest.raises(OwnFault, match="certificate 1 of bank-a is for keys that are not in its key file"):
         await bank.participation.open()
 
 
@@ -295,7 +294,7 @@ async def test_models_of_strangers_are_not_believed(world, scribe):
     bank = world.banks["bank-a"]
     await world.rounds(1, scribe)
     forged = np.full(len(bank.pupil.layout), 9.0)
-    courier = Courier(world.log, federation=FED, sender="bank-b", sign=lambda signed: sign(world.banks["bank-b"].keys.signing_seed, signed))
+    courier = world.credentials.courier(world.log, "bank-b")
     await courier.send(courier.prepare(cut(FRAUD, 99, forged), 0))
     await bank.participation._models.obtain([(FRAUD, bytes(32))])
 

@@ -7,8 +7,6 @@ import pytest
 
 from federation.errors import OwnFault
 from federation.messages import HeadName, InstitutionStatus
-from federation.secagg.certificates import PartyKeys
-from federation.secagg.keys import Secret, signing_public
 from institution_workers import wiring, worker
 from institution_workers.storage import StateUnusable, Store
 from streams.memory import MemoryLog
@@ -16,9 +14,10 @@ from streams.ports import LogUnavailable, Outgoing
 from streams.settings import InstitutionProcess, SettingsError
 from streams.signed import open_record
 from streams.topology import DEAD_LETTERS, FEDERATION_TOPICS, OWN_TOPICS, STATUS, partitions_of
+from tests.credentials import PASSPHRASE, Credentials
 
 BANK, FRAUD = "north-bank", HeadName.FRAUD
-CA = Secret(b"\x07" * 32)
+CREDENTIALS = Credentials("fed", [BANK])
 
 
 class Shaky(MemoryLog):
@@ -49,18 +48,17 @@ class Shaky(MemoryLog):
 
 @pytest.fixture
 def keys(tmp_path):
-    path = tmp_path / "party.key"
-    made = PartyKeys(Secret(b"\x01" * 32), Secret(b"\x02" * 32))
-    path.write_bytes(made.to_bytes())
-    path.chmod(0o600)
-    return path
+    passphrase_file = tmp_path / "passphrase"
+    passphrase_file.touch(mode=0o600)
+    passphrase_file.write_text(PASSPHRASE)
+    return CREDENTIALS.write_key_file(tmp_path / "party.key", BANK)
 
 
 @pytest.fixture
 def settings(tmp_path, keys):
     return InstitutionProcess(
-        federation={"name": "fed", "bootstrap": "127.0.0.1:1", "ca_verify_key": signing_public(CA).hex()},
-        party={"name": BANK, "key_file": keys},
+        federation={"name": "fed", "bootstrap": "127.0.0.1:1", "ca_verify_key": CREDENTIALS.ca_verify_key.hex()},
+        party={"name": BANK, "key_file": keys, "passphrase_file": tmp_path / "passphrase"},
         institution={"bootstrap": "127.0.0.1:1", "state_dir": tmp_path / "state", "status_ms": 50},
     )
 
@@ -123,7 +121,7 @@ async def test_it_reports_how_learning_goes(settings, logs, scribe):
     seen = len(stored)
     await running.until(lambda: len(stored) >= seen + 6)
     await running.stop()
-    opened = [open_record(r.value, topic=STATUS, federation="fed", verify=lambda *_: None).message for r in stored]
+    opened = [open_record(r.value, topic=STATUS, federation="fed", verify=lambda *_: 1).message for r in stored]
     status = [each for each in opened if each.head is FRAUD][-1]
 
     assert isinstance(status, InstitutionStatus)
@@ -184,6 +182,6 @@ async def test_a_key_file_that_others_can_read_is_refused(settings, logs, keys, 
         wiring.assemble(settings, store, *logs)
     keys.write_bytes(b"no key")
     keys.chmod(0o600)
-    with pytest.raises(OwnFault, match="not a key file"):
+    with pytest.raises(OwnFault, match=r"party\.key: not a locked file"):
         wiring.assemble(settings, store, *logs)
     store.close()

@@ -13,30 +13,30 @@ from functools import partial
 import numpy as np
 
 from federation.ids import Lane
-from federation.messages import HeadName, ModelPublished, PartyRole, RoundParameters
+from federation.members.keys import KeyRing
+from federation.messages import HeadName, ModelPublished, RoundParameters
 from federation.rounds import coordinator
 from federation.rounds.effects import ChunksSummed, Publish, PublishModel, Received, SumChunks, Tick
-from federation.secagg.certificates import PartyKeys, Registry, certify
-from federation.secagg.keys import Secret, sign, signing_public
 from federation.secagg.ring import from_bytes
 from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, unseal
 from institution_workers.participation import Budget, Member, Participation
-from institution_workers.parties import Parties
+from institution_workers.remembered_parties import RememberedParties
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
 from institution_workers.study import Study
-from streams.codec import decode, encode
 from streams.courier import Courier
+from streams.identity import Identity
 from streams.memory import MemoryLog
 from streams.model_chunks import cut
-from streams.ports import Outgoing, Position
+from streams.parties import Parties
+from streams.ports import Position
 from streams.signed import open_record
-from streams.topology import AUDIT, CHUNKS, FEDERATION_TOPICS, PARTIES, ROUNDS, Cluster, lane_partition, partitions_of
+from streams.topology import AUDIT, CHUNKS, FEDERATION_TOPICS, ROUNDS, Cluster, lane_partition, partitions_of
+from tests.credentials import Credentials
 
 FED, FRAUD = "fed", HeadName.FRAUD
 UNLIMITED = Budget(math.inf, 1)
 BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
-CA = Secret(b"\x05" * 32)
 
 
 class Crash(BaseException):
@@ -53,7 +53,7 @@ class Bank:
 
     def __init__(self, world, name):
         self.world, self.name = world, name
-        self.keys = PartyKeys.from_entropy(_entropy(f"keys of {name}"))
+        self.ring = KeyRing((world.credentials.keys[name],))
         self.lives = 0
         self.reach = lambda _point: None
         self.start()
@@ -62,15 +62,19 @@ class Bank:
         world, self.lives = self.world, self.lives + 1
         self.store = Store.open(world.folder / self.name, self.name)
         self.study = Study(self.store, self.name, (FRAUD,), clock=world.clock, encoders=world.encoders)
-        courier = Courier(world.log, federation=FED, sender=self.name, sign=lambda signed: sign(self.keys.signing_seed, signed))
+        memory = RememberedParties(self.store)
+        parties = Parties(world.log, federation=FED, ca_verify_key=world.credentials.ca_verify_key, memory=memory)
+        self.identity = Identity(self.name, parties, lambda: self.ring)
+        courier = Courier(world.log, federation=FED, sender=self.name, sign=self.identity.sign)
         self.participation = Participation(
             world.log,
             self.store,
             self.study,
             Speaker(self.store, Cluster.FEDERATION, world.log, reach=self._reached),
             courier,
-            Parties(world.log, federation=FED, ca_verify_key=signing_public(CA)),
-            member=Member(self.name, self.keys.verify_key, {FRAUD: world.budget}),
+            parties,
+            self.identity,
+            member=Member(self.name, {FRAUD: world.budget}),
             clock=world.clock,
             entropy=_entropy(f"{self.name}, life {self.lives}"),
             reach=self._reached,
@@ -110,10 +114,9 @@ class World:
         self.budget = budget
         self.folder, self.clock, self.encoders, self.numbers = folder, clock, encoders, itertools.count()
         self.log = MemoryLog(partitions_of(FEDERATION_TOPICS), now_ms=clock.now_ms)
-        self.aggregator_keys = PartyKeys.from_entropy(_entropy("keys of the aggregator"))
-        self.courier = Courier(
-            self.log, federation=FED, sender="aggregator", sign=lambda signed: sign(self.aggregator_keys.signing_seed, signed)
-        )
+        self.credentials = Credentials(FED, banks)
+        self.aggregator_keys = self.credentials.keys["aggregator"]
+        self.courier = self.credentials.courier(self.log, "aggregator")
         self.banks = {name: Bank(self, name) for name in banks}
         dimension = len(encoders.fraud.layout)
         parameters = RoundParameters(
@@ -124,28 +127,19 @@ class World:
             }
         )  # fmt: skip
         settings = coordinator.CoordinatorSettings(
-            federation=FED, lane=Lane(FRAUD), party="aggregator", sealing_secret=self.aggregator_keys.sealing_secret,
+            federation=FED, lane=Lane(FRAUD), party="aggregator", sealing_secrets=(self.aggregator_keys.sealing_secret,),
             parameters=parameters, rounds_per_epoch=16, period_ms=1000, masked_wait_ms=800, unmask_wait_ms=800,
             keys_wait_ms=800, shares_wait_ms=800, renewal_wait_ms=1000, rounds_left_min=2,
         )  # fmt: skip
-        self.state = coordinator.initial(settings, invited=banks, model_version=0, model=np.zeros(dimension))
+        self.state = coordinator.initial(settings, invited=dict.fromkeys(banks, 1), model_version=0, model=np.zeros(dimension))
         self.reader = None
         self.published = []
 
     async def certify(self, names=None):
-        parties = {"aggregator": (PartyRole.AGGREGATOR, self.aggregator_keys)}
-        parties |= {name: (PartyRole.INSTITUTION, bank.keys) for name, bank in self.banks.items()}
-        for name, (role, keys) in parties.items():
-            if names is None or name in names:
-                certified = certify(CA, federation=FED, party=name, role=role, verify_key=keys.verify_key, sealing_key=keys.sealing_key)
-                await self.log.append([Outgoing(PARTIES.full_name(), 0, name.encode(), encode(certified))])
-
-    def registry(self):
-        records = self.log._stored[PARTIES.full_name(), 0].records
-        return Registry.of(FED, signing_public(CA), [decode(r.value, PARTIES.carries, PARTIES.bytes_max) for r in records])
+        await self.credentials.publish(self.log, names)
 
     def opened(self, topic, partition=0):
-        verify = self.registry().verify
+        verify = self.credentials.directory.verify
         records = self.log._stored[topic.full_name(), partition].records
         return [open_record(r.value, topic=topic, federation=FED, verify=verify) for r in records]
 
@@ -154,9 +148,9 @@ class World:
         if self.reader is None:
             self.reader = await self.log.reader([Position(ROUNDS.full_name(), lane_partition(FRAUD), 0)])
         records = await self.reader.poll(100, 0)
-        verify = self.registry().verify
+        verify = self.credentials.directory.verify
         opened = [open_record(r.value, topic=ROUNDS, federation=FED, verify=verify) for r in records]
-        events = [Received(each.sender, each.message, each.digest) for each in opened]
+        events = [Received(each.sender, each.message, each.digest, each.serial) for each in opened]
         self.published += [each.message for each in opened if isinstance(each.message, ModelPublished)]
         for event in (*events, Tick(self.clock.now_ms())):
             await self._step(event)

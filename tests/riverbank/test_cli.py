@@ -19,7 +19,7 @@ RIVERBANK = [sys.executable, "-m", "riverbank"]
 
 
 def said(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*RIVERBANK, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run([*RIVERBANK, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
@@ -34,9 +34,14 @@ def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.fixture
 def bank(tmp_path: Path) -> dict:
     """Settings of an institution whose broker nobody runs."""
-    federation = create_federation(tmp_path, name="test", institutions=["alder-bank"], entropy=os.urandom)
+    federation = create_federation(tmp_path, name="test", institutions=["alder-bank"], entropy=os.urandom, now_ms=0)
     own = {"bootstrap": "127.0.0.1:9", "state_dir": str(tmp_path / "state")}
-    return federation.settings("alder-bank", "127.0.0.1:9") | {"institution": own}
+    settings = federation.settings("alder-bank", "127.0.0.1:9")
+    passphrase_file = tmp_path / "passphrase"
+    passphrase_file.touch(mode=0o600)
+    passphrase_file.write_text(federation.passphrase)
+    settings["party"]["passphrase_file"] = str(passphrase_file)
+    return settings | {"institution": own}
 
 
 def test_a_wrong_setting_is_named(tmp_path: Path, bank: dict):
@@ -67,6 +72,15 @@ def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path, bank: dict):
     config = write_settings(tmp_path / "settings.toml", bank)
 
     assert "chmod 600" in one_sentence(said("institution", "run", "--config", str(config)))
+
+
+def test_without_a_passphrase_nothing_starts(tmp_path: Path, bank: dict):
+    """Nobody sits at a terminal: the sentence says where one may come from."""
+    del bank["party"]["passphrase_file"]
+    config = write_settings(tmp_path / "settings.toml", bank)
+
+    sentence = one_sentence(said("institution", "run", "--config", str(config)))
+    assert sentence.startswith("riverbank: no passphrase for the keys of alder-bank: name a file of mode 0600")
 
 
 def test_missing_data_is_named(tmp_path: Path):

@@ -21,6 +21,7 @@ from federation.rounds.effects import (
     ContributionReady,
     Effect,
     Event,
+    PartiesKnown,
     PrepareContribution,
     Publish,
     PublishModel,
@@ -102,9 +103,10 @@ class Table:
         self.sealing_secret = Secret(Stream(seed, "sealing")(32))
         arguments: dict[str, object] = {"parameters": parameters(dimension), "rounds_per_epoch": 2, "rounds_left_min": 1, **settings}
         self.coordinator_settings = CoordinatorSettings(
-            federation=FEDERATION, lane=lane, party=AGGREGATOR, sealing_secret=self.sealing_secret, **arguments  # type: ignore[arg-type]
+            federation=FEDERATION, lane=lane, party=AGGREGATOR, sealing_secrets=(self.sealing_secret,), **arguments  # type: ignore[arg-type]
         )  # fmt: skip
         self.terms = Terms(dimension=dimension, layout_digest=LAYOUT, **(terms or {}))  # type: ignore[arg-type]
+        self.serials: dict[str, int] = {}  # Of the certificates that parties speak under; 1 unless it stands here.
         self.start: Vector = np.zeros(dimension)
         self.coordinator = self.fresh_coordinator()
         self.members = {name: self.fresh_member(name) for name in self.names}
@@ -124,7 +126,7 @@ class Table:
 
     def fresh_coordinator(self) -> CoordinatorState:
         """An aggregator that has read nothing."""
-        return coordinator.initial(self.coordinator_settings, invited=self.names, model_version=0, model=self.start)
+        return coordinator.initial(self.coordinator_settings, invited=dict.fromkeys(self.names, 1), model_version=0, model=self.start)
 
     def fresh_member(self, name: str) -> ParticipantState:
         """An institution that has read nothing."""
@@ -133,10 +135,16 @@ class Table:
             lane=self.coordinator_settings.lane,
             party=name,
             aggregator=AGGREGATOR,
-            aggregator_sealing_key=x25519_public(self.sealing_secret),
             terms=self.terms,
         )
-        return participant.initial(settings, model_version=0, model_digest=model_digest(self.start))
+        fresh = participant.initial(settings, model_version=0, model_digest=model_digest(self.start))
+        return participant.step(fresh, self.who_is_who(), Stream())[0]
+
+    def who_is_who(self, **changed: int | None) -> PartiesKnown:
+        """Everybody may take part under certificate 1, but for these changes; None: may not."""
+        acceptable = dict.fromkeys((*self.names, AGGREGATOR), 1) | changed
+        known = {name: serial for name, serial in acceptable.items() if serial is not None}
+        return PartiesKnown(known, {1: x25519_public(self.sealing_secret)})
 
     def fork(self) -> Table:
         """Another table with the same past."""
@@ -151,7 +159,7 @@ class Table:
     def say(self, sender: str, message: m.Message) -> Received:
         """Append a record, unless its sender is silent; the bytes go through the real codec."""
         payload = encode(message)
-        received = Received(sender, decode(payload, (type(message),), 1_000_000), digest_of(payload))
+        received = Received(sender, decode(payload, (type(message),), 1_000_000), digest_of(payload), self.serials.get(sender, 1))
         if not self.silent(sender, message):
             self.log.append(received)
             self.unread.append(received)

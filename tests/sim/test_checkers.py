@@ -30,7 +30,7 @@ def appended(world: World, kind: type[m.Message], **changes: object) -> None:
     """One more record like the last of its kind, changed."""
     last = [received for received in world.log if isinstance(received.message, kind)][-1]
     message = replace(last.message, **changes)
-    world.log.append(Received(last.sender, message, digest_of(encode(message))))
+    world.log.append(Received(last.sender, message, digest_of(encode(message)), 1))
 
 
 def last_round(world: World) -> int:

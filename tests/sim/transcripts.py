@@ -87,7 +87,7 @@ class Replay(Table):
     def say(self, sender: str, message: m.Message) -> Received:
         payload = encode(message)
         self.spoken.setdefault(sender, set()).add(payload)
-        return Received(sender, message, digest_of(payload))
+        return Received(sender, message, digest_of(payload), 1)
 
     def opened_chunk(self, digest: bytes, accused: str) -> RingVector:
         self.chunks |= {digest: self.written_chunks[digest]}
@@ -119,7 +119,7 @@ class Replay(Table):
             assert payload in self.spoken.get(step["sender"], set()), (
                 f"step {number}: {step['sender']} says another {step['message']} today"
             )
-        received = Received(step["sender"], decode(payload, (kind,), 1_000_000), digest_of(payload))
+        received = Received(step["sender"], decode(payload, (kind,), 1_000_000), digest_of(payload), 1)
         self.log.append(received)
         self.tell_coordinator(received)
         for name in self.names:

@@ -22,6 +22,7 @@ from federation.rounds.effects import (
     Event,
     LoadModel,
     ModelLoaded,
+    PartiesKnown,
     PrepareContribution,
     Publish,
     PublishModel,
@@ -38,12 +39,12 @@ from federation.rounds.effects import (
 from federation.rounds.participant_record import from_record, to_record
 from federation.rounds.participant_state import ParticipantSettings, Terms
 from federation.secagg import ring
-from federation.secagg.certificates import PartyKeys, Registry, certify
 from federation.secagg.keys import Secret, sign
 from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, unseal
 from streams.codec import decode, encode
 from streams.signed import open_record, seal_record
 from streams.topology import CHUNKS, ROUNDS
+from tests.credentials import Credentials
 from tests.sim.faults import CALM, Crash, Cut, Faults, Trouble
 from tests.sim.table import AGGREGATOR, FEDERATION, LANE, LAYOUT, Stream, parameters
 
@@ -76,20 +77,8 @@ class World:
         self.trouble = Trouble(seed, Faults.drawn(seed) if faults is None else faults)
         count = institutions if institutions is not None else self.trouble.between(3, 6)
         self.names = tuple("ABCDEFGH"[:count])
-        ca = Secret(Stream(seed, "ca")(32))
-        self.keys = {name: PartyKeys.from_entropy(Stream(seed, "party", name)) for name in (*self.names, AGGREGATOR)}
-        certified = [
-            certify(
-                ca,
-                federation=FEDERATION,
-                party=name,
-                role=m.PartyRole.AGGREGATOR if name == AGGREGATOR else m.PartyRole.INSTITUTION,
-                verify_key=keys.verify_key,
-                sealing_key=keys.sealing_key,
-            )
-            for name, keys in self.keys.items()
-        ]
-        self.registry = Registry.of(FEDERATION, PartyKeys(ca, ca).verify_key, certified)
+        self.credentials = Credentials(FEDERATION, self.names, ca=Secret(Stream(seed, "ca")(32)))
+        self.keys = self.credentials.keys
         self.now_ms = 1_000_000
         self.log: list[Received] = []
         self.history = hashlib.blake2b(digest_size=16)  # Of every byte appended, in order.
@@ -119,12 +108,14 @@ class World:
 
     def append(self, said: Said) -> None:
         """Onto the log; everybody will read the same bytes."""
-        opened = open_record(said.value, topic=CHUNKS if said.chunk else ROUNDS, federation=FEDERATION, verify=self.registry.verify)
+        opened = open_record(
+            said.value, topic=CHUNKS if said.chunk else ROUNDS, federation=FEDERATION, verify=self.credentials.directory.verify
+        )
         self.history.update(said.value)
         if isinstance(opened.message, m.MaskedChunk):
             self.chunks[said.chunk] = (opened.sender, opened.message.body)
             return
-        self.log.append(Received(opened.sender, opened.message, opened.digest))
+        self.log.append(Received(opened.sender, opened.message, opened.digest, opened.serial))
         if self.trouble.chance(self.trouble.faults.repeat):
             self.log.append(self.log[-1])  # A producer that got no answer has sent it again.
 
@@ -273,7 +264,6 @@ class InstitutionShell(Shell):
             lane=LANE,
             party=name,
             aggregator=AGGREGATOR,
-            aggregator_sealing_key=world.keys[AGGREGATOR].sealing_key,
             terms=terms,
         )
         self.attempts = 0
@@ -289,7 +279,10 @@ class InstitutionShell(Shell):
             assert isinstance(record, m.ParticipantSaved)
             self.state = from_record(self.settings, record)
         self.flush()
-        self.state, _ = participant.step(self.state, self.now(), self.entropy)
+        acceptable = self.world.credentials.directory.acceptable(self.world.now_ms, *m.PartyRole)
+        known = PartiesKnown(acceptable, {1: self.world.keys[AGGREGATOR].sealing_key})
+        for event in (known, self.now()):
+            self.state, _ = participant.step(self.state, event, self.entropy)
         self.wanted = participant.wanted(self.state)
 
     def has_work(self) -> bool:
@@ -362,7 +355,7 @@ class AggregatorShell(Shell):
             federation=FEDERATION,
             lane=LANE,
             party=AGGREGATOR,
-            sealing_secret=world.keys[AGGREGATOR].sealing_secret,
+            sealing_secrets=(world.keys[AGGREGATOR].sealing_secret,),
             parameters=parameters(DIMENSION),
             rounds_per_epoch=3,
             rounds_left_min=2,
@@ -371,7 +364,7 @@ class AggregatorShell(Shell):
         self.down_until_ms = world.now_ms
 
     def fresh(self) -> coordinator.CoordinatorState:
-        return coordinator.initial(self.settings, invited=self.world.names, model_version=0, model=np.zeros(DIMENSION))
+        return coordinator.initial(self.settings, invited=dict.fromkeys(self.world.names, 1), model_version=0, model=np.zeros(DIMENSION))
 
     def restart(self) -> None:
         """Read the log to its end, effects discarded; only then look at the clock."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,11 +17,12 @@ from typing import Any
 from riverbank.embedded.configuration import BrokerTls
 from riverbank.embedded.kafka import EmbeddedKafka
 from riverbank.processes import Supervisor
-from riverbank.provisioning.federations import AGGREGATOR, Federation, create_federation, publish_certificates, write_settings
+from riverbank.provisioning.federations import AGGREGATOR, Federation, create_federation, write_settings
 from riverbank.provisioning.transport import create_transport
 from riverbank.topics import bring_about
 from streams.access import Principal, alone, federation_principals, own_principals
 from streams.kafka import KafkaLog
+from streams.passphrases import VARIABLE
 from streams.settings import ClusterSettings, TlsSettings
 from streams.tls import Tls, open_tls
 from streams.topology import Role
@@ -39,6 +41,7 @@ class Site:
         self.host, self.directory, self.institution = host, directory, institution
         self._exit = AsyncExitStack()
         self.supervisor = Supervisor()
+        self.passphrase = ""  # Of its processes' keys.
         name = institution or FEDERATION
         known = federation_principals(members) if institution is None else own_principals(institution)
         folders = {principal: directory / "transport" / principal.name for principal in (*known, BROKER, OPERATOR)}
@@ -73,7 +76,9 @@ class Site:
     async def start(self, name: str, command: Sequence[str], settings: dict[str, Any]) -> None:
         config = write_settings(self.directory / name / "settings.toml", settings)
         argv = [sys.executable, str(RECORDING), str(self.recorded), *command, "--config", str(config)]
-        self.supervisor.start(name, argv, log=self.directory / name / "process.log", env=os.environ | {"OMP_NUM_THREADS": "1"})
+        self.supervisor.start(
+            name, argv, log=self.directory / name / "process.log", env=os.environ | {"OMP_NUM_THREADS": "1", VARIABLE: self.passphrase}
+        )
 
 
 def as_table(files: TlsSettings) -> dict[str, str]:
@@ -86,7 +91,12 @@ class Apart:
     def __init__(self, hosts: dict[str, Host], directory: Path, members: Sequence[str]) -> None:
         self.federation = Site(hosts[FEDERATION], directory / FEDERATION, None, members)
         self.banks = {name: Site(hosts[name], directory / name, name, members) for name in members}
-        self.made: Federation = create_federation(directory / "keys", name=FEDERATION, institutions=members, entropy=os.urandom)
+        now_ms = time.time_ns() // 1_000_000
+        self.made: Federation = create_federation(
+            directory / "keys", name=FEDERATION, institutions=members, entropy=os.urandom, now_ms=now_ms
+        )
+        for site in self.sites:
+            site.passphrase = self.made.passphrase
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -100,7 +110,7 @@ class Apart:
 
     async def _publish(self) -> None:
         log = KafkaLog(self.federation.kafka.bootstrap, tls=self.federation.operator)
-        await publish_certificates(log, self.made)
+        await self.made.founded.publish(log, time.time_ns() // 1_000_000)
         await log.close()
 
     def close(self) -> None:
@@ -111,7 +121,6 @@ class Apart:
         """Aggregator; then, at each institution, worker, portal and feed."""
         aggregator = {
             "state_dir": str(self.federation.directory / "state"),
-            "members": list(self.banks),
             "round_ms": round_ms,
             # Three tolerate no dropout; a round goes on as soon as all are there.
             "masked_wait_ms": PATIENCE_MS,

@@ -28,7 +28,7 @@ from streams.settings import (
 FEDERATION = f'[federation]\nname = "north"\nbootstrap = "127.0.0.1:9092,localhost:9093"\nca_verify_key = "{"a1" * 32}"\n'
 PARTY = '[party]\nname = "bank-a"\nkey_file = "/keys/bank-a"\n'
 INSTITUTION = '[institution]\nbootstrap = "127.0.0.1:9094"\nstate_dir = "/state"\n'
-AGGREGATOR = '[aggregator]\nstate_dir = "/state"\nmembers = ["bank-a", "bank-b", "bank-c", "bank-d"]\n'
+AGGREGATOR = '[aggregator]\nstate_dir = "/state"\n'
 AUDIT = '[audit]\ndsn = "chdb:///audit"\nledger_dir = "/ledger"\n'
 WEB = '[web]\nstate_dir = "/state"\n'
 
@@ -74,14 +74,15 @@ def test_the_least_a_process_must_be_told(load):
 
 def test_the_environment_goes_over_the_file(load, monkeypatch: pytest.MonkeyPatch):
     """A number, a list, a field of a nested table; the rest of the section stays."""
+    monkeypatch.setenv("RIVERBANK_INSTITUTION__HEADS", '["fraud"]')
     monkeypatch.setenv("RIVERBANK_AGGREGATOR__ROUND_MS", "250")
-    monkeypatch.setenv("RIVERBANK_AGGREGATOR__MEMBERS", '["bank-x", "bank-y", "bank-z"]')
     monkeypatch.setenv("RIVERBANK_AGGREGATOR__HEADS__FRAUD__CLIP_NORM", "0.5")
     monkeypatch.setenv("RIVERBANK_WEB__PORT", "1")  # Another process's; no concern of this one.
 
     aggregator = load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, "[aggregator.heads.fraud]\ncustomers_min = 1\n").aggregator
 
-    assert (aggregator.round_ms, aggregator.members, aggregator.state_dir) == (250, ("bank-x", "bank-y", "bank-z"), Path("/state"))
+    assert (aggregator.round_ms, aggregator.state_dir) == (250, Path("/state"))
+    assert load(InstitutionProcess, FEDERATION, PARTY, INSTITUTION).institution.heads == (HeadName.FRAUD,)
     assert aggregator.heads == {HeadName.FRAUD: HeadSettings(clip_norm=0.5)}
 
 
@@ -143,9 +144,9 @@ def test_a_stray_variable_alone_is_enough(problems, monkeypatch: pytest.MonkeyPa
 
 def test_a_list_in_the_environment_is_json(problems, monkeypatch: pytest.MonkeyPatch):
     """And the sentence says so."""
-    monkeypatch.setenv("RIVERBANK_AGGREGATOR__MEMBERS", "bank-a,bank-b")
+    monkeypatch.setenv("RIVERBANK_INSTITUTION__HEADS", "credit,fraud")
 
-    assert problems(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR)[-1].endswith("a list is written as JSON")
+    assert problems(InstitutionProcess, FEDERATION, PARTY, INSTITUTION)[-1].endswith("a list is written as JSON")
 
 
 def test_noise_is_on_unless_said_otherwise(load):
@@ -162,7 +163,6 @@ def test_noise_is_on_unless_said_otherwise(load):
 @pytest.mark.parametrize(
     ("addition", "sentence"),
     [
-        ("survivors_min = 5\n", "aggregator: survivors_min must be 3 to 4, for 4 members"),
         (
             "round_ms = 86400000\n",
             "aggregator: epoch_rounds * round_ms must be at most 15 days: a restart reads the log from the epoch's beginning",
@@ -191,15 +191,17 @@ def test_what_the_protocol_does_not_allow(problems, addition: str, sentence: str
 
 
 @pytest.mark.parametrize(
-    ("members", "sentence"),
+    ("addition", "members", "problem"),
     [
-        ('["bank-a", "bank-b"]', "aggregator.members: value should have at least 3 items after validation, not 2"),
-        ('["bank-a", "bank-b", "bank-a"]', "aggregator.members: must not name anything twice"),
+        ("", 2, "2 members; rounds need 3"),
+        ("survivors_min = 5\n", 4, "4 members, and aggregator.survivors_min is 5"),
+        ("", 3, None),
+        ("survivors_min = 5\n", 5, None),
     ],
 )
-def test_a_cohort_has_three_different_members(problems, members: str, sentence: str):
-    """Below three, a member learns its only peer's update from the sum."""
-    assert problems(AggregatorProcess, FEDERATION, PARTY, f'[aggregator]\nstate_dir = "/s"\nmembers = {members}\n') == [sentence]
+def test_what_so_many_members_cannot_do(load, addition: str, members: int, problem: str | None):
+    """Who is a member changes while the aggregator runs: it asks each time."""
+    assert load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, addition).aggregator.members_problem(members) == problem
 
 
 def test_a_portal_has_an_institution_and_its_cluster(problems):

@@ -36,11 +36,12 @@ def sign_as(party: str):
     return lambda signed: hashlib.blake2b(signed, key=KEYS[party]).digest()
 
 
-def verify(sender: str, signed: bytes, signature: bytes) -> None:
+def verify(sender: str, signed: bytes, signature: bytes) -> int:
     if sender not in KEYS:
         raise PeerFault("unknown_sender", "not certified", accused=sender)
     if signature != sign_as(sender)(signed):
         raise PeerFault("bad_signature", "does not verify", accused=sender)
+    return 1
 
 
 def sealed(message=STATUS_OF_A, sender: str = "bank-a", topic: Topic = STATUS, federation: str = "north") -> bytes:
@@ -67,7 +68,7 @@ def test_what_is_sealed_opens():
     """The sender, the message and the digest of its payload."""
     digest = digest_of(encode(STATUS_OF_A))
 
-    assert opened(sealed()) == Opened("bank-a", STATUS_OF_A, digest)
+    assert opened(sealed()) == Opened("bank-a", STATUS_OF_A, digest, 1)
     assert seal(STATUS_OF_A, sender="bank-a", sign=sign_as("bank-a"), federation="north", topic=STATUS).digest == digest
 
 
@@ -80,7 +81,7 @@ def test_a_body_rides_beside_the_payload(kind: type, topic: Topic):
     record = seal(message, sender="bank-a", sign=sign_as("bank-a"), federation="north", topic=topic)
     envelope = unwrapped(record.value, topic)
 
-    assert opened(record.value, topic) == Opened("bank-a", message, digest)
+    assert opened(record.value, topic) == Opened("bank-a", message, digest, 1)
     assert (record.digest, envelope.body, envelope.payload) == (digest, message.body, encode(replace(message, body=digest)))
     assert envelope.signature == sign_as("bank-a")(signed_bytes("north", topic.full_name(), digest_of(envelope.payload)))
 

@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from federation import messages as m
 from federation.heads.products import Catalogue
-from riverbank.verification import CertifiedParties
 from streams import topology
 from streams.codec import decode, encode
 from streams.memory import MemoryLog
+from streams.parties import Parties
 from streams.ports import LogUnavailable, Outgoing, Position
 from web.app import make_app
 from web.wiring import SystemClock, make_window
@@ -59,10 +59,10 @@ def serving_model(version: int, loving: str) -> m.ServingModel:
 async def portal() -> AsyncIterator[Portal]:
     federation = MemoryLog({row.full_name(): row.partitions for row in topology.FEDERATION_TOPICS})
     own = FailingLog({row.full_name(BANK): row.partitions for row in topology.OWN_TOPICS})
-    made = make_window("test", CertifiedParties("test", bytes(32)), federation, (BANK, own), SystemClock())
-    feeds = [made.certificates, made.window.feed, made.window.institution.feed]
+    window = make_window(Parties(federation, federation="test", ca_verify_key=bytes(32)), federation, (BANK, own), SystemClock())
+    feeds = [window.feed, window.institution.feed]
     tasks = [asyncio.create_task(feed.run()) for feed in feeds]
-    async with TestClient(TestServer(make_app(made.window))) as client:
+    async with TestClient(TestServer(make_app(window))) as client:
         yield Portal(client, own)
     for task in tasks:
         task.cancel()

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
-from functools import partial
 
 import pytest
 
 from federation import messages as m
 from federation.errors import PeerFault
-from federation.secagg.certificates import PartyKeys, certify
-from federation.secagg.keys import Secret, sign, signing_public
-from riverbank.verification import CertifiedParties
-from streams.codec import encode
+from streams.memory import MemoryLog
+from streams.parties import Parties
 from streams.ports import Record
 from streams.settings import WebProcess
 from streams.signed import seal_record
-from streams.topology import PARTIES, ROUNDS
+from streams.topology import FEDERATION_TOPICS, ROUNDS, partitions_of
+from tests.credentials import AGGREGATOR, Credentials
 from web import wiring
 from web.feed import federation_fold
 
-CA = Secret(b"\x05" * 32)
 
-
-def test_a_decision_counts_only_from_the_aggregator():
+async def test_a_decision_counts_only_from_the_aggregator():
     """An institution that signs a round's end with its own key does not change what the console shows."""
     said: list[m.Message] = []
-    fold = federation_fold("fed", CertifiedParties("fed", signing_public(CA)), said.append)
+    credentials, log = Credentials("fed", ["bank-a"]), MemoryLog(partitions_of(FEDERATION_TOPICS))
+    await credentials.publish(log)
+    parties = Parties(log, federation="fed", ca_verify_key=credentials.ca_verify_key)
+    fold = federation_fold(parties, said.append)
     ended = m.RoundAbandoned(
         head=m.HeadName.FRAUD, group=0, epoch=1, round=1, reason=m.AbandonReason.BAD_SUM, detail="so I say", at_fault=(), abandoned_at_ms=1
     )
-    for name, role in (("bank-a", m.PartyRole.INSTITUTION), ("aggregator", m.PartyRole.AGGREGATOR)):
-        keys = PartyKeys.from_entropy(lambda count, name=name: hashlib.shake_256(name.encode()).digest(count))
-        certified = certify(CA, federation="fed", party=name, role=role, verify_key=keys.verify_key, sealing_key=keys.sealing_key)
-        fold(Record(PARTIES.full_name(), 0, 0, name.encode(), encode(certified), 1))
-        value = seal_record(ended, sender=name, sign=partial(sign, keys.signing_seed), federation="fed", topic=ROUNDS)
+    for name in ("bank-a", AGGREGATOR):
+        value = seal_record(ended, sender=name, sign=credentials.keys[name].sign, federation="fed", topic=ROUNDS)
         record = Record(ROUNDS.full_name(), 0, 0, b"fraud", value, 1)
-        if role is m.PartyRole.INSTITUTION:
-            with pytest.raises(PeerFault, match="not_entitled"):
-                fold(record)
+        if name == AGGREGATOR:
+            await fold(record)
         else:
-            fold(record)
+            with pytest.raises(PeerFault, match="wrong_role"):
+                await fold(record)
     assert said == [ended]
 
 
@@ -55,4 +50,4 @@ async def test_a_taken_address_is_an_os_error(tmp_path):
             }
         )
         with pytest.raises(OSError, match="address already in use"):
-            await wiring.run(settings, CertifiedParties("fed", bytes(32)))
+            await wiring.run(settings)

@@ -15,9 +15,9 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, async_playwright
 
 from federation import messages as m
-from riverbank.verification import CertifiedParties
 from streams import topology
 from streams.memory import MemoryLog
+from streams.parties import Parties
 from web.app import make_app
 from web.state import Window
 from web.wiring import SystemClock, make_window
@@ -92,9 +92,9 @@ def fill(window: Window) -> None:
 @pytest_asyncio.fixture
 async def window() -> Window:
     log = MemoryLog({row.full_name(): row.partitions for row in topology.FEDERATION_TOPICS})
-    made = make_window("test", CertifiedParties("test", bytes(32)), log, None, SystemClock())
-    made.window.feed.disconnected_since_ms = None
-    return made.window
+    window = make_window(Parties(log, federation="test", ca_verify_key=bytes(32)), log, None, SystemClock())
+    window.feed.disconnected_since_ms = None
+    return window
 
 
 @pytest_asyncio.fixture

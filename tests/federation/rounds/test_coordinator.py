@@ -185,7 +185,7 @@ def test_an_institution_removed_by_the_operator_is_out_at_once():
     """The running epoch is closed after its round, and the next one is set up without it."""
     table = Table("ABCDE", rounds_per_epoch=32)
     table.until_ended()
-    table.tell_coordinator(InvitedChanged(tuple("ABCD")))
+    table.tell_coordinator(InvitedChanged(dict.fromkeys("ABCD", 1)))
     table.until_ended()
 
     assert [received.message.epoch for received in table.said(m.EpochClosed)] == [1]
@@ -254,4 +254,4 @@ def test_settings_are_checked(bad: dict[str, int]):
     """Impossible settings stop the aggregator when it starts."""
     secret = Table("ABC").sealing_secret
     with pytest.raises(OwnFault):
-        CoordinatorSettings(federation=FEDERATION, lane=LANE, party=AGGREGATOR, sealing_secret=secret, parameters=parameters(), **bad)
+        CoordinatorSettings(federation=FEDERATION, lane=LANE, party=AGGREGATOR, sealing_secrets=(secret,), parameters=parameters(), **bad)

@@ -77,7 +77,7 @@ def test_a_bent_record_is_refused_or_taken_whole(kind: type[m.Message]):
         aggregator, member, _ = rng.choice(moments())
         original = rng.choice(forms)
         sender = original.sender if rng.random() < 0.8 else rng.choice(["A", "B", "Z", AGGREGATOR])
-        received = Received(sender, mutated(original.message, rng), rng.randbytes(32))
+        received = Received(sender, mutated(original.message, rng), rng.randbytes(32), 1)
         for before, step in (
             (aggregator, coordinator.step),
             (member, partial(participant.step, entropy=Stream("fuzz", number))),

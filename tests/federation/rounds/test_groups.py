@@ -214,6 +214,6 @@ def test_a_lane_outside_the_cohorts():
     """A lane of group 2 where there are two cohorts stops the aggregator when it starts."""
     with pytest.raises(OwnFault):
         CoordinatorSettings(
-            federation=FEDERATION, lane=Lane(LANE.head, 2), party=AGGREGATOR, sealing_secret=Table("ABC").sealing_secret,
+            federation=FEDERATION, lane=Lane(LANE.head, 2), party=AGGREGATOR, sealing_secrets=(Table("ABC").sealing_secret,),
             parameters=parameters(), cohorts=2,
         )  # fmt: skip

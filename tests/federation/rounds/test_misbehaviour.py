@@ -42,7 +42,7 @@ def replaced(table: Table, kind: type[m.Message], change: Callable[[m.Message], 
         table.deliver()
         found = table.until(kind)
     message = change(found.message)
-    forged = Received(found.sender, message, digest_of(encode(message)))
+    forged = Received(found.sender, message, digest_of(encode(message)), 1)
     table.unread[0] = forged
     table.log[table.log.index(found)] = forged
     return forged
@@ -426,7 +426,7 @@ def test_two_openings_of_one_round():
     table.unread.popleft()
     table.tell_coordinator(opened)
     for name in table.names:
-        table.tell(name, Received(AGGREGATOR, other, digest_of(encode(other))) if name == "E" else opened)
+        table.tell(name, Received(AGGREGATOR, other, digest_of(encode(other)), 1) if name == "E" else opened)
     table.until_ended()
 
     assert (ending(table).reason, ending(table).at_fault) == (m.AbandonReason.BAD_SUM, ())

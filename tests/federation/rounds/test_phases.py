@@ -58,7 +58,7 @@ def _whole_round() -> dict[type, Received]:
         head=opened.head, group=0, epoch=opened.epoch, round=opened.round, reason=m.AbandonReason.BAD_SUM, detail="", at_fault=(),
         abandoned_at_ms=0,
     )  # fmt: skip
-    return {type(received.message): received for received in [*table.log, Received(AGGREGATOR, abandoned, bytes(32))]}
+    return {type(received.message): received for received in [*table.log, Received(AGGREGATOR, abandoned, bytes(32), 1)]}
 
 
 def _fault(transcript: Transcript, received: Received) -> PeerFault | None:
@@ -83,7 +83,7 @@ def test_a_message_that_the_table_does_not_permit_changes_nothing(phase: RoundPh
     for kind, received in _whole_round().items():
         if kind not in of_rounds or kind is m.ModelPublished:
             continue
-        fault = _fault(transcript, Received(received.sender, received.message, b"\x01" * 32))
+        fault = _fault(transcript, Received(received.sender, received.message, b"\x01" * 32, 1))
         if kind in ROUND_MOVES[phase]:
             assert fault is None or fault.kind != "out_of_phase"
         else:
@@ -100,4 +100,4 @@ def test_a_round_does_not_open_inside_a_round():
     table.deliver()
     assert isinstance(opened.message, m.RoundOpened)
     with pytest.raises(PeerFault, match="RoundOpened while waiting for masked updates"):
-        reading.fold(table.coordinator.transcript, Received(AGGREGATOR, replace(opened.message, round=2), bytes(32)))
+        reading.fold(table.coordinator.transcript, Received(AGGREGATOR, replace(opened.message, round=2), bytes(32), 1))

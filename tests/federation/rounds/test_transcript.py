@@ -30,7 +30,7 @@ def before(kind: type[m.Message], count: int = 1) -> tuple[Transcript, Received]
 
 def fault(transcript: Transcript, sender: str, message: m.Message) -> str:
     with pytest.raises(PeerFault) as refused:
-        reading.fold(transcript, Received(sender, message, OTHER))
+        reading.fold(transcript, Received(sender, message, OTHER, 1))
     assert refused.value.accused == sender
     return refused.value.kind
 
@@ -122,7 +122,7 @@ def test_an_invitation_to_rounds_that_are_over():
     late = replace(announced, epoch=9, first_round=1, rounds=transcript.round_next - 1)
 
     assert fault(replace(transcript, pending=None), AGGREGATOR, late) == "bad_invitation"
-    assert reading.fold(replace(transcript, pending=None), Received(AGGREGATOR, replace(late, rounds=late.rounds + 1), OTHER))
+    assert reading.fold(replace(transcript, pending=None), Received(AGGREGATOR, replace(late, rounds=late.rounds + 1), OTHER, 1))
 
 
 def test_a_round_is_not_opened_twice():
@@ -146,7 +146,7 @@ def test_an_epoch_is_not_closed_under_an_open_round():
     assert fault(transcript, AGGREGATOR, closed) == "out_of_phase"
     between, _ = before(m.RoundOpened, 2)
 
-    assert reading.fold(between, Received(AGGREGATOR, closed, OTHER)).current is None
+    assert reading.fold(between, Received(AGGREGATOR, closed, OTHER, 1)).current is None
 
 
 def test_what_does_not_belong_in_the_log():
@@ -162,6 +162,6 @@ def test_a_reader_from_the_middle_accuses_nobody():
     fresh = Table("ABCDE").coordinator.transcript
     for kind in (m.EpochKeys, m.RoundOpened, m.SharesRevealed, m.ModelPublished):
         assert reading.fold(fresh, before(kind)[1]) is fresh
-    second = reading.fold(fresh, Received(AGGREGATOR, replace(before(m.EpochAnnounced)[1].message, epoch=2), OTHER))
+    second = reading.fold(fresh, Received(AGGREGATOR, replace(before(m.EpochAnnounced)[1].message, epoch=2), OTHER, 1))
 
     assert reading.fold(second, before(m.EpochKeys)[1]) is second

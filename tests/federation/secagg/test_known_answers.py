@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from federation.ids import Lane, RoundId
+from federation.members import certificates
 from federation.messages import HeadName, PartyRole
 from federation.rounds.commitments import share_tag
-from federation.secagg import agreement, certificates, keys, masks, sealing, shares
+from federation.secagg import agreement, keys, masks, sealing, shares
 
 INPUTS = {
     "federation": "nordic", "head": "fraud", "group": 0, "epoch": 3, "round": 40,
@@ -128,7 +129,8 @@ def o_share_tag():
 
 
 def o_certificate():
-    signed = o_framed(b"riverbank/certificate/1", b"nordic", b"alice", b"institution", ALICE, BOB)
+    numbers = [value.to_bytes(8, "little") for value in (7, 1, 2, 3)]  # Serial, issued, expires, previous until.
+    signed = o_framed(b"riverbank/certificate/2", b"nordic", b"alice", b"institution", *numbers, ALICE, BOB)
     return Ed25519PrivateKey.from_private_bytes(b"c" * 32).sign(signed)
 
 
@@ -165,7 +167,16 @@ def under_test():
     channel = sealing.channel_key(alice, keys.x25519_public(alice), keys.x25519_public(bob), accused="bob")
     tag = share_tag(BOB, federation="nordic", round_id=round_id, dealer="alice", position=2, purpose=sealing.PURPOSE_SELF_SEED)
     certified = certificates.certify(
-        keys.Secret(b"c" * 32), federation="nordic", party="alice", role=PartyRole.INSTITUTION, verify_key=ALICE, sealing_key=BOB
+        keys.Secret(b"c" * 32),
+        federation="nordic",
+        party="alice",
+        role=PartyRole.INSTITUTION,
+        serial=7,
+        issued_at_ms=1,
+        expires_at_ms=2,
+        previous_until_ms=3,
+        verify_key=ALICE,
+        sealing_key=BOB,
     )
     return {
         "inputs": INPUTS,

@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import sys
+import time
 
 import pytest
 
 from federation import messages as m
-from riverbank.provisioning.federations import AGGREGATOR, create_federation, publish_certificates, write_settings
+from riverbank.provisioning.federations import AGGREGATOR, create_federation, write_settings
 from streams.codec import encode
 from streams.kafka import KafkaLog, provision_topics
+from streams.passphrases import VARIABLE
 from streams.ports import Outgoing, Position
 from streams.topology import APPLICATIONS, ATTRIBUTES, FEDERATION_TOPICS, OUTCOMES, OWN_TOPICS, VERTICAL
 from tests.institution_workers.vertical.world import BANK_FEATURES, PARTNER_FEATURES
@@ -23,6 +25,8 @@ PEOPLE, FIRST_SHARED = 70, 10
 RUN = "import sys; from riverbank.cli import main; sys.argv[0] = 'riverbank'; main()"
 
 pytestmark = pytest.mark.broker
+
+NOW_MS = time.time_ns() // 1_000_000
 
 
 def configured(folder, bootstrap, federation, name, role, peer, features):
@@ -83,17 +87,18 @@ async def heard(log, says):
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_two_parties_over_a_real_broker(broker, tmp_path):
+async def test_two_parties_over_a_real_broker(broker, tmp_path, monkeypatch):
     """3072-bit keys, sealed records, a partner killed with SIGKILL in the middle of a training: the model comes, and both serve."""
     for party in (BANK, PARTNER):
         await provision_topics(broker.bootstrap, OWN_TOPICS, party)
     await provision_topics(broker.bootstrap, FEDERATION_TOPICS)
-    federation = create_federation(tmp_path / "keys", name="vertical-fed", institutions=(BANK, PARTNER), entropy=os.urandom)
+    federation = create_federation(tmp_path / "keys", name="vertical-fed", institutions=(BANK, PARTNER), entropy=os.urandom, now_ms=NOW_MS)
+    monkeypatch.setenv(VARIABLE, federation.passphrase)
     assert AGGREGATOR in federation.key_files
     bank = configured(tmp_path, broker.bootstrap, federation, BANK, "bank", PARTNER, BANK_FEATURES)
     partner = configured(tmp_path, broker.bootstrap, federation, PARTNER, "partner", BANK, PARTNER_FEATURES)
     log = KafkaLog(broker.bootstrap)
-    await publish_certificates(log, federation)
+    await federation.founded.publish(log, NOW_MS)
     await feed(log)
     children = [await started(bank), await started(partner)]
     try:

@@ -10,7 +10,6 @@ import pytest
 
 from federation import messages as m
 from federation.heads.scoring import probability_of
-from federation.secagg.keys import sign
 from federation.vertical.phases import PartnerPhase
 from institution_workers.vertical.parcels import Address, cut
 from streams.ports import Outgoing
@@ -336,7 +335,7 @@ async def test_who_withdraws_consent_is_listed_no_longer(world):
 # --- who is named -----------------------------------------------------------------------------------------------
 async def forged(world, sender, part, keys=None):
     keys = keys or world.parties[sender].keys
-    value = seal_record(part, sender=sender, sign=lambda signed: sign(keys.signing_seed, signed), federation=FED, topic=VERTICAL)
+    value = seal_record(part, sender=sender, sign=keys.sign, federation=FED, topic=VERTICAL)
     place = next(number for number in range(VERTICAL.partitions) if world.log.records(VERTICAL.full_name(), number))
     await world.log.append([Outgoing(VERTICAL.full_name(), place, b"bank/partner", value)])
 

@@ -14,10 +14,7 @@ import numpy as np
 from federation import messages as m
 from federation.heads.credit import CreditEncoder
 from federation.heads.features import FeatureSchema
-from federation.secagg.certificates import PartyKeys, certify
-from federation.secagg.keys import Secret, sign, signing_public
 from federation.vertical.effects import Parties
-from institution_workers.parties import Parties as Registry
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
 from institution_workers.vertical.bank_desk import BankDesk
@@ -30,6 +27,7 @@ from institution_workers.vertical.scores import Scores
 from streams.codec import decode, encode
 from streams.courier import Courier
 from streams.memory import MemoryLog
+from streams.parties import Parties as KnownParties
 from streams.ports import Outgoing
 from streams.settings import VerticalSettings
 from streams.signed import open_record
@@ -40,15 +38,14 @@ from streams.topology import (
     FEDERATION_TOPICS,
     OUTCOMES,
     OWN_TOPICS,
-    PARTIES,
     VERTICAL_ASKED,
     VERTICAL_TOLD,
     Cluster,
     partitions_of,
 )
+from tests.credentials import Credentials
 
 FED, BANK, PARTNER, STRANGER = "fed", "bank", "partner", "stranger"
-CA = Secret(b"\x05" * 32)
 BITS = 512
 
 BANK_FEATURES = """
@@ -88,7 +85,7 @@ class Party:
 
     def __init__(self, world, name, features, **settings):
         self.world, self.name, self.lives = world, name, 0
-        self.keys = PartyKeys.from_entropy(seeded(f"keys of {name}"))
+        self.keys = world.credentials.keys[name]
         self.encoder = CreditEncoder(FeatureSchema.parsed(features))
         own = {"role": name, "peer": BANK if name == PARTNER else PARTNER, "bootstrap": "127.0.0.1:1", "state_dir": "x", "features": "x"}
         usual = {"list_min": 5, "rows_min": 5, "hidden_length": 60, "answer_wait_ms": 60_000, "passes_max": 3}
@@ -100,12 +97,12 @@ class Party:
         world, self.lives = self.world, self.lives + 1
         self.store = Store.open(world.folder / self.name, self.name)
         parties = Parties(FED, BANK, PARTNER, bits=BITS)
-        own = Self(parties, self.name == BANK, self.keys.sealing_secret, self.settings.ridge, self.settings.answer_wait_ms)
+        own = Self(parties, self.name == BANK, lambda: (self.keys.sealing_secret,), self.settings.ridge, self.settings.answer_wait_ms)
         self.people = People(self.store.database)
         reach = lambda point: self.reach(point)  # noqa: E731, PLW0108 - looked up anew each time.
         speakers = [Speaker(self.store, cluster, world.log, reach=reach) for cluster in (Cluster.FEDERATION, Cluster.OWN)]
-        courier = Courier(world.log, federation=FED, sender=self.name, sign=lambda signed: sign(self.keys.signing_seed, signed))
-        registry = Registry(world.log, federation=FED, ca_verify_key=signing_public(CA))
+        courier = Courier(world.log, federation=FED, sender=self.name, sign=self.keys.sign)
+        registry = KnownParties(world.log, federation=FED, ca_verify_key=world.credentials.ca_verify_key)
         entropy, width = seeded(f"{self.name}, life {self.lives}"), len(self.encoder.layout)
         bank = BankDesk(self.name, self.people, self.store, self.settings, width) if self.name == BANK else None
         self.desk = bank or PartnerDesk(self.people, self.settings, width)
@@ -142,13 +139,14 @@ class World:
 
     def __init__(self, folder: Path, *, bank=None, partner=None):
         self.folder, self.clock = folder, Clock()
+        self.credentials = Credentials(FED, [BANK, PARTNER, STRANGER])
         topics = partitions_of(FEDERATION_TOPICS) | partitions_of(OWN_TOPICS, BANK) | partitions_of(OWN_TOPICS, PARTNER)
         self.log = MemoryLog(topics, now_ms=self.clock.now_ms)
         self.parties = {
             BANK: Party(self, BANK, BANK_FEATURES, **(bank or {})),
             PARTNER: Party(self, PARTNER, PARTNER_FEATURES, **(partner or {})),
         }
-        self.stranger = PartyKeys.from_entropy(seeded("stranger"))
+        self.stranger = self.credentials.keys[STRANGER]
         self.asked = itertools.count(1)
 
     @property
@@ -160,11 +158,7 @@ class World:
         return self.parties[PARTNER]
 
     async def certify(self):
-        keys = {name: party.keys for name, party in self.parties.items()} | {STRANGER: self.stranger}
-        for name, own in keys.items():
-            role = m.PartyRole.INSTITUTION
-            said = certify(CA, federation=FED, party=name, role=role, verify_key=own.verify_key, sealing_key=own.sealing_key)
-            await self.log.append([Outgoing(PARTIES.full_name(), 0, name.encode(), encode(said))])
+        await self.credentials.publish(self.log)
 
     async def populate(self, people=60, shared=40, first=0):
         """The bank's applications and outcomes, the partner's attributes; `shared` of them know both."""
@@ -239,6 +233,7 @@ class World:
 
         def verify(_sender, _signed, _signature):
             assert _sender in keys
+            return 1
 
         records = [record for number in range(topic.partitions) for record in self.log.records(topic.full_name(), number)]
         return [open_record(record.value, topic=topic, federation=FED, verify=verify) for record in records]

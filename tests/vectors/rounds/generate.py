@@ -30,7 +30,7 @@ def _said_otherwise(table: Recorder, sender: str, kind: type[m.Message], change:
         table.deliver()
     found = table.unread[0]
     message = change(found.message)
-    forged = Received(sender, message, digest_of(encode(message)))
+    forged = Received(sender, message, digest_of(encode(message)), 1)
     table.unread[0], table.log[table.log.index(found)] = forged, forged
 
 
