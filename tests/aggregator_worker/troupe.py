@@ -109,7 +109,7 @@ class Troupe:
             "[party]", f'name = "{AGGREGATOR}"', f'key_file = "{key_file}"',
             "[aggregator]", f'state_dir = "{self.directory}"',
             *(f"{name} = {value}" for name, value in waits.items()),
-            f"[aggregator.heads.{self.head.value}]", "noise_multiplier = 0.0", "clip_quanta = 1000",
+            f"[aggregator.heads.{self.head.value}]", "noise_multiplier = 0.0", "clip_quanta = 1000", "server_step = 1.0",
         ]  # fmt: skip
         self.config.write_text("\n".join(lines) + "\n")
 
