@@ -134,6 +134,16 @@ beforehand. The worker does more for each payment: it decodes two records, refus
 payment until its label, scores and teaches two models (federated and local-only), keeps their quality, and commits all of it to SQLite."""
 
 
+def memory_text(rows: list[Row]) -> str:
+    """Resident memory, tenth by tenth."""
+    row = rows[0]
+    tenths = [f"{number}0 %" for number in range(1, len(row["resident_mb"]) + 1)]
+    return f"""{table(["records read", *tenths], [["resident MB", *row["resident_mb"]]])}
+
+{row["records"]:,} payments and outcomes of {row["customers"]:,} customers, {row["learned"]:,} labels learned; the SQLite file has {row["state_mb"]} MB at the end. What grows
+at first is SQLite's page cache, up to its 64 MB."""
+
+
 def lookups_text(rows: list[Row]) -> str:
     """The portal beside fixed JSON."""
     row = rows[0]
@@ -152,6 +162,7 @@ MEASUREMENTS: dict[str, tuple[str, tuple[str, ...], Text]] = {
     "Secure aggregation, processor time": ("secagg.py", (), secagg_text),
     "Rounds through Kafka and the aggregator's process": ("kafka_round.py", (), kafka_text),
     "Learning, one institution, one core": ("learning.py", (), learning_text),
+    "Memory of one institution's learning": ("memory.py", (), memory_text),
     "Recommendation lookups over loopback": ("lookups.py", (), lookups_text),
 }
 
