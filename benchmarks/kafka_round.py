@@ -46,7 +46,7 @@ async def measured(institutions: int, dimension: int, rounds: int, workers: int)
                 await troupe.check()
             finally:
                 await troupe.close()
-            seconds = _rounds_s(troupe.cast)[1:]
+            seconds = rounds_s(troupe.cast)[1:]
             after_updates, after_shares = (_reaction_s(troupe.cast, kind) for kind in ENDING)
             return {
                 "institutions": institutions, "dimension": dimension, "workers": workers, "rounds": len(seconds),
@@ -61,7 +61,7 @@ async def measured(institutions: int, dimension: int, rounds: int, workers: int)
             }  # fmt: skip
 
 
-def _rounds_s(cast: Cast) -> list[float]:
+def rounds_s(cast: Cast) -> list[float]:
     """From a round's opening to its model, by the broker's clock."""
     opened_ms, found = 0, []
     for received, at_ms in zip(cast.heard, cast.heard_at_ms, strict=True):

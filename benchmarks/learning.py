@@ -28,7 +28,7 @@ from institution_workers.storage import Store
 from institution_workers.study import Study
 from streams.codec import encode
 from streams.memory import MemoryLog
-from streams.ports import Outgoing
+from streams.ports import Log, Outgoing
 from streams.settings import USUAL_LEARNING_RATES
 from streams.topology import OUTCOMES, OWN_TOPICS, TRANSACTIONS, Cluster, partitions_of
 from web.wiring import SystemClock
@@ -82,21 +82,24 @@ class Spent:
 
 
 async def ours(events: Life) -> Spent:
-    """From the first record to the last turn's commit."""
-    log = await filled(events)
+    """A worker on a log in memory."""
+    return await learned(await filled(events), BANK, len(events))
+
+
+async def learned(log: Log, bank: str, payments: int) -> Spent:
+    """A worker's time from the first record in its log to the commit after the last of so many payments."""
     with tempfile.TemporaryDirectory() as name:
-        store, clock = Store.open(Path(name), BANK), SystemClock()
+        store, clock = Store.open(Path(name), bank), SystemClock()
         try:
-            study = Study(store, BANK, [HeadName.FRAUD], clock=clock)
+            study = Study(store, bank, [HeadName.FRAUD], clock=clock)
             speaker = Speaker(store, Cluster.OWN, log)
-            learning = Learning(log, study, speaker, institution=BANK, clock=clock, monotonic=time.monotonic, records_max=2000)
+            learning = Learning(log, study, speaker, institution=bank, clock=clock, monotonic=time.monotonic, records_max=2000)
             await learning.open()
             begun = Spent.now()
-            while await learning.step(0):
-                pass
+            while study.pupils[HeadName.FRAUD].learned < payments:
+                await learning.step(100)
             spent = Spent.now().since(begun)
             await learning.close()
-            assert study.pupils[HeadName.FRAUD].learned == len(events)
             return spent
         finally:
             store.close()

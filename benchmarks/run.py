@@ -157,10 +157,33 @@ def lookups_text(rows: list[Row]) -> str:
 part of the time in both rows. The portal's feeds read a log in memory here; the bare server looks nothing up and measures nothing."""
 
 
+def tls_text(rows: list[Row]) -> str:
+    """With mutual TLS and access lists, and without."""
+    row = rows[0]
+    starts = [
+        ["broker, new directory, until it answers: clock", *(f"{row['start_wall_s'][side]:.1f}" for side in ("plain", "tls"))],
+        ["the same: its processor time", *(f"{row['start_processor_s'][side]:.1f}" for side in ("plain", "tls"))],
+    ]
+    whats = {
+        "write_wall_s": "source writes, clock", "write_broker_s": "the same, broker", "write_clients_s": "the same, source",
+        "learn_wall_s": "worker reads and learns, clock", "learn_broker_s": "the same, broker", "learn_clients_s": "the same, worker",
+        "round_s": "a round from opening to model, clock", "rounds_broker_s": "all rounds, broker", "rounds_clients_s": "all rounds, aggregator and institutions",
+    }  # fmt: skip
+    lines = [
+        [label, *(f"{row[side][what]['min']:,.2f} / {row[side][what]['median']:,.2f}" for side in ("plain", "tls"))]
+        for what, label in whats.items()
+    ]
+    return f"""{table(["seconds, best / median", "plain text", "mutual TLS and access lists"], starts + lines)}
+
+Ingest: {row["records"]:,} records, {row["repeats"]} repeats in turn after one to warm up. Rounds: {row["rounds"]} of {row["institutions"]} scripted institutions x {row["dimension"]:,} parameters
+after one to warm up. Other lines than "clock" are processor time. Both brokers run side by side."""
+
+
 Text = Callable[[list[Row]], str]
 MEASUREMENTS: dict[str, tuple[str, tuple[str, ...], Text]] = {
     "Secure aggregation, processor time": ("secagg.py", (), secagg_text),
     "Rounds through Kafka and the aggregator's process": ("kafka_round.py", (), kafka_text),
+    "What mutual TLS costs": ("tls_cost.py", (), tls_text),
     "Learning, one institution, one core": ("learning.py", (), learning_text),
     "Memory of one institution's learning": ("memory.py", (), memory_text),
     "Recommendation lookups over loopback": ("lookups.py", (), lookups_text),

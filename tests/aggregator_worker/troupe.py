@@ -19,16 +19,20 @@ import numpy as np
 from federation import messages as m
 from federation.merge import next_model
 from federation.secagg.quantize import decode_sum
+from streams.access import alone
+from streams.cluster_plan import Wanted
 from streams.kafka import KafkaLog
 from streams.kafka_admin import provision_topics
 from streams.model_chunks import ModelJoiner
 from streams.passphrases import VARIABLE
 from streams.ports import Position
 from streams.signed import open_record
-from streams.topology import AUDIT, FEDERATION_TOPICS, MODELS, Topic, lane_partition
+from streams.topology import AUDIT, FEDERATION_TOPICS, MODELS, Role, Topic, lane_partition
 from tests.aggregator_worker.aggregator_child import made_up_layout
 from tests.aggregator_worker.cast import Cast
 from tests.credentials import AGGREGATOR, PASSPHRASE, Credentials
+from tests.pki import OPERATOR
+from tests.streams.secured import Secured
 
 CHILD = Path(__file__).with_name("aggregator_child.py")
 
@@ -85,10 +89,18 @@ class Troupe:
     """Everything of one federation. A broker serves one at a time: the topics have fixed names, so it must be its own."""
 
     def __init__(
-        self, bootstrap: str, directory: Path, names: tuple[str, ...], *, dimension: int, head: m.HeadName = m.HeadName.CREDIT
+        self,
+        bootstrap: str,
+        directory: Path,
+        names: tuple[str, ...],
+        *,
+        dimension: int,
+        head: m.HeadName = m.HeadName.CREDIT,
+        secured: Secured | None = None,
     ) -> None:
         self.bootstrap, self.directory, self.names, self.dimension, self.head = bootstrap, directory, names, dimension, head
-        self.log = KafkaLog(bootstrap)
+        self.secured = secured
+        self.log = KafkaLog(bootstrap, tls=secured and secured.pki.tls(OPERATOR))
         self.parties = Credentials("troupe", names)
         self.layout = made_up_layout(head, dimension)
         self.cast = Cast(self.log, self.parties, head, self.layout.digest, dimension)
@@ -96,7 +108,10 @@ class Troupe:
 
     async def prepare(self, **aggregator: int) -> None:
         """Topics, certificates, the aggregator's key and settings."""
-        await provision_topics(self.bootstrap, FEDERATION_TOPICS)
+        if self.secured is None:
+            await provision_topics(self.bootstrap, FEDERATION_TOPICS)
+        else:
+            await self.secured.apply(Wanted.federation("troupe", self.names))
         await self.parties.publish(self.log)
         self.write_settings(**aggregator)
 
@@ -111,6 +126,9 @@ class Troupe:
             *(f"{name} = {value}" for name, value in waits.items()),
             f"[aggregator.heads.{self.head.value}]", "noise_multiplier = 0.0", "clip_quanta = 1000", "server_step = 1.0",
         ]  # fmt: skip
+        if self.secured is not None:
+            files = self.secured.pki.files(alone(Role.AGGREGATOR)).model_dump(mode="json", exclude_none=True)
+            lines += ["[federation.tls]", *(f'{name} = "{path}"' for name, path in files.items())]
         self.config.write_text("\n".join(lines) + "\n")
 
     @property
