@@ -54,18 +54,16 @@ def open_revealed(
         return {}, [fault]
     shares: dict[str, bytes] = {}
     faults = []
+    round_id, position, survivors = transcript.round_id(), epoch.positions[revealer], frozenset(current.survivors)
     for index, dealer in enumerate(epoch.peers):
         share = plain[SHARE_BYTES * index : SHARE_BYTES * (index + 1)]
         if share == ABSENT:
             continue
-        if dealer in current.survivors:
+        if dealer in survivors:
             purpose, tag = PURPOSE_SELF_SEED, tag_of(epoch, updates[dealer].share_tags, revealer, None)
         else:
             purpose, tag = PURPOSE_ROUND_KEYS, tag_of(epoch, epoch_tags[epoch.number][dealer], revealer, current.opened.round)
-        position = epoch.positions[revealer]
-        made = share_tag(
-            share, federation=transcript.federation, round_id=transcript.round_id(), dealer=dealer, position=position, purpose=purpose
-        )
+        made = share_tag(share, federation=transcript.federation, round_id=round_id, dealer=dealer, position=position, purpose=purpose)
         if made == tag:
             shares[dealer] = share
         else:
