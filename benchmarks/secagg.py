@@ -30,7 +30,7 @@ from streams.codec import kind_of
 from streams.signed import Opened, open_envelope, seal_record, unwrapped
 from streams.topology import CHUNKS, ROUNDS, Topic
 from tests.credentials import Credentials
-from tests.sim.table import AGGREGATOR, FEDERATION, LAYOUT, Table
+from tests.sim.table import AGGREGATOR, FEDERATION, Table, parameters
 
 EPOCH_ROUNDS = 32
 FLOWER_SECONDS_MAX = 75.0  # No further Flower round of a cell is begun after that: one of 50 members takes half a minute and more.
@@ -80,10 +80,7 @@ class TimedTable(Table):
 
     def __init__(self, members: int, dimension: int) -> None:
         names = [f"bank-{number:03}" for number in range(members)]
-        terms = m.RoundParameters(
-            dimension=dimension, layout_digest=LAYOUT, clip_norm=0.5, clip_quanta=16_384, count_quanta=327, noise_sigma=0.0,
-            chunk_length=CHUNK_LENGTH_MAX,
-        )  # fmt: skip
+        terms = parameters(dimension, clip_norm=0.5, clip_quanta=16_384, count_quanta=327, chunk_length=CHUNK_LENGTH_MAX)
         assert EPOCH_ROUNDS <= ROUNDS_PER_EPOCH_MAX
         self.parties = Credentials(FEDERATION, names)
         self.watch = Stopwatch()
@@ -93,7 +90,7 @@ class TimedTable(Table):
         super().__init__(
             names, dimension=dimension, parameters=terms, rounds_per_epoch=EPOCH_ROUNDS, renewal_wait_ms=10**9, masked_wait_ms=3_000
         )
-        self.sums = ChunkSums(opener(self.sealing_secret))
+        self.sums = ChunkSums(opener(lambda: (self.sealing_secret,)))
         self.total = np.random.Generator(np.random.PCG64(1)).integers(-50_000, 50_000, dimension + 1)
         self.total[-1] = 50 * terms.count_quanta
         self.no_noise = np.zeros(dimension + 1, dtype=np.int64)
