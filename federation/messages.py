@@ -113,6 +113,102 @@ class CardTransaction:
     """In the account's currency, not negative."""
 
 
+class PartyRole(StrEnum):
+    """What a party of the federation is."""
+
+    INSTITUTION = "institution"
+    AGGREGATOR = "aggregator"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyCertified:
+    """The federation CA vouches for a party's keys. Members pin the CA and trust nobody else for keys."""
+
+    federation: str
+    """Name of the federation."""
+    party: str
+    """Institution, aggregator or operator."""
+    role: PartyRole
+    """What it may say."""
+    serial: int
+    """Which certificate of this party, from 1; the CA never uses one twice, and a higher one is newer."""
+    issued_at_ms: int
+    """When the CA signed it."""
+    expires_at_ms: int
+    """Nothing said from then on counts under it."""
+    previous_until_ms: int
+    """What is said under this party's earlier certificates counts until then."""
+    verify_key: bytes
+    """Ed25519; checks its signatures."""
+    sealing_key: bytes
+    """X25519; seals to it."""
+    certificate: bytes
+    """By the CA over the fields above (federation/members/certificates.py)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportCertified:
+    """A TLS certificate for a process of a party. Part of an answer."""
+
+    role: str
+    """Which process."""
+    certificate: bytes
+    """X.509 in PEM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateAnswer:
+    """The CA's answer to one request. Travels as a file; no private key is in it."""
+
+    request_digest: bytes
+    """Of the request answered: an answer to another one is refused."""
+    certified: PartyCertified
+    """The party's keys."""
+    transports: tuple[TransportCertified, ...]
+    """In the order of the request."""
+    authorities: bytes
+    """Whom to trust on the federation's cluster: X.509 in PEM."""
+    by_authority: bytes
+    """Over the fields above, by the CA."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportRequested:
+    """A process of a party asks for a TLS certificate. Part of a request."""
+
+    role: str
+    """What the process is: OU of the certificate."""
+    hosts: tuple[str, ...]
+    """Where it listens, if it is a broker."""
+    request: bytes
+    """PKCS #10 in PEM, signed with the process's own key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRequest:
+    """A party asks the CA to certify its public keys. Travels as a file; no private key is in it."""
+
+    federation: str
+    """Which federation."""
+    party: str
+    """Whose keys."""
+    role: PartyRole
+    """What it wants to be."""
+    asked_at_ms: int
+    """When."""
+    verify_key: bytes
+    """Ed25519."""
+    sealing_key: bytes
+    """X25519."""
+    transports: tuple[TransportRequested, ...]
+    """One for each of its processes."""
+    by_new: bytes
+    """Over the fields above, with the key asked for: its owner has it."""
+    by_previous: bytes | None
+    """The same with the key certified before, when keys are renewed in good order."""
+
+
 class HeadName(StrEnum):
     """What a model predicts; one head has one sequence of rounds."""
 
@@ -974,40 +1070,6 @@ class ParticipantSaved:
     """What each party has spoken under."""
 
 
-class PartyRole(StrEnum):
-    """What a party of the federation is."""
-
-    INSTITUTION = "institution"
-    AGGREGATOR = "aggregator"
-    OPERATOR = "operator"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartyCertified:
-    """The federation CA vouches for a party's keys. Members pin the CA and trust nobody else for keys."""
-
-    federation: str
-    """Name of the federation."""
-    party: str
-    """Institution, aggregator or operator."""
-    role: PartyRole
-    """What it may say."""
-    serial: int
-    """Which certificate of this party, from 1; the CA never uses one twice, and a higher one is newer."""
-    issued_at_ms: int
-    """When the CA signed it."""
-    expires_at_ms: int
-    """Nothing said from then on counts under it."""
-    previous_until_ms: int
-    """What is said under this party's earlier certificates counts until then."""
-    verify_key: bytes
-    """Ed25519; checks its signatures."""
-    sealing_key: bytes
-    """X25519; seals to it."""
-    certificate: bytes
-    """By the CA over the fields above (federation/members/certificates.py)."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassEnded:
     """Bank to partner: whether there is another pass."""
@@ -1457,6 +1519,11 @@ Message = (
     | AuditEntry
     | AuthorityRotated
     | CardTransaction
+    | PartyCertified
+    | TransportCertified
+    | CertificateAnswer
+    | TransportRequested
+    | CertificateRequest
     | ChunkRefused
     | ChunkSummed
     | CreditApplication
@@ -1500,7 +1567,6 @@ Message = (
     | SumHelped
     | SerialSeen
     | ParticipantSaved
-    | PartyCertified
     | PassEnded
     | ProductInteraction
     | RoundAbandoned

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from riverbank.provisioning import commands
 from streams.settings import (
     AggregatorProcess,
     AuditProcess,
@@ -48,7 +49,8 @@ vertical: Final = typer.Typer(no_args_is_help=True, help="A scorecard of two par
 paillier: Final = typer.Typer(no_args_is_help=True, help="Threshold Paillier keys, for secure sums of small models.")
 for _name, _group in (
     ("institution", institution), ("aggregator", aggregator), ("audit", audit), ("web", web), ("broker", broker), ("topics", topics),
-    ("schemas", schemas), ("paillier", paillier), ("vertical", vertical), ("supply-chain", supply_chain),
+    ("schemas", schemas), ("paillier", paillier), ("vertical", vertical), ("supply-chain", supply_chain), ("provision", commands.provision),
+    ("members", commands.members),
 ):  # fmt: skip
     app.add_typer(_group, name=_name)
 
@@ -68,7 +70,7 @@ def main() -> None:
     """Entry point of the console script."""
     try:
         app(standalone_mode=True)
-    except (CannotRun, SettingsError) as error:
+    except (CannotRun, SettingsError, *commands.EXPECTED) as error:
         sys.stderr.write(f"riverbank: {error}\n")
         sys.exit(EXIT_WRONG_INPUT)
 

@@ -430,6 +430,13 @@ class InstitutionProcess(_Process):
     institution: InstitutionSettings
 
 
+class OperatorProcess(_Process):
+    """Everything an operator's commands are told."""
+
+    federation: FederationSettings
+    party: PartySettings
+
+
 class AggregatorProcess(_Process):
     """Everything the aggregator is told."""
 
@@ -472,7 +479,16 @@ class TopicsProcess(_Process):
     cluster: ClusterSettings
 
 
-PROCESSES: Final = (InstitutionProcess, AggregatorProcess, AuditProcess, VerticalProcess, WebProcess, FeedProcess, TopicsProcess)
+PROCESSES: Final = (
+    InstitutionProcess,
+    AggregatorProcess,
+    OperatorProcess,
+    AuditProcess,
+    VerticalProcess,
+    WebProcess,
+    FeedProcess,
+    TopicsProcess,
+)
 _SECTIONS: Final = frozenset(name for process in PROCESSES for name in process.model_fields)
 P = TypeVar("P", bound=_Process)
 

@@ -1,0 +1,191 @@
+"""`riverbank provision` and `riverbank members`, as typer groups.
+
+Mounted by `riverbank.cli`.
+Never takes a secret on the command line, and never shows one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import tomllib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from federation.errors import OwnFault, PeerFault
+from federation.messages import CertificateAnswer, PartyRole, Standing
+from streams.passphrases import passphrase
+from streams.ports import LogRefused, LogUnavailable
+from streams.settings import OperatorProcess, load_settings
+
+if TYPE_CHECKING:
+    from riverbank.membership import Membership
+    from riverbank.provisioning.applicants import Applicant
+
+# X.509, Kafka and the locks are imported when a command runs: `--help` must not pay for them.
+# ruff: noqa: PLC0415
+
+provision: Final = typer.Typer(no_args_is_help=True, help="Keys and certificates: drawn where they are used, certified by request.")
+members: Final = typer.Typer(no_args_is_help=True, help="Who is a member of the federation: an operator's signed word.")
+_federation: Final = typer.Typer(no_args_is_help=True, help="The federation's CA. Keep its folder off the network.")
+provision.add_typer(_federation, name="federation")
+
+PUBLIC_FILE: Final = "federation.toml"
+PassphraseFile = Annotated[
+    Path | None, typer.Option(help="Holds the passphrase, mode 0600; else RIVERBANK_PASSPHRASE, else you are asked.")
+]
+Directory = Annotated[Path, typer.Option(help="The folder of keys and certificates.")]
+Config = Annotated[Path, typer.Option("--config", help="The operator's TOML settings: [federation] and [party].")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _say(what: dict[str, Any], as_json: bool) -> None:
+    typer.echo(json.dumps(what) if as_json else "\n".join(f"{name}: {value}" for name, value in what.items()))
+
+
+@_federation.command("create")
+def federation_create(name: str, directory: Directory, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
+    """Make the CA of a new federation in a new folder; give everybody its federation.toml."""
+    from federation.members.locking import MODERATE
+    from riverbank.provisioning.authority import Office
+
+    secret = passphrase(passphrase_file, what=f"the CA of {name}", again=True)
+    office = Office.create(directory, name, secret, cost=MODERATE, entropy=os.urandom, now_ms=_now_ms())
+    _say({"federation": name, "ca_verify_key": office.verify_key.hex(), "public_file": str(directory / PUBLIC_FILE)}, as_json)
+
+
+@_federation.command("sign")
+def federation_sign(
+    request: Path, answer: Path, directory: Directory,
+    fingerprint: Annotated[str, typer.Option(help="As the request's sender read it out.")],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long the certificates last.")] = 365,
+    overlap_days: Annotated[int, typer.Option(min=0, max=365, help="How long the keys before still count.")] = 7,
+    replace: Annotated[bool, typer.Option(help="The keys before are lost or stolen: they count no longer.")] = False,
+    passphrase_file: PassphraseFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Certify the keys in a request, and write the answer."""
+    from riverbank.provisioning.authority import Office
+
+    name = tomllib.loads((directory / PUBLIC_FILE).read_text())["federation"]["name"]
+    office = Office.open(directory, name, passphrase(passphrase_file, what=f"the CA of {name}"))
+    made = office.answer(request, answer, confirmed=fingerprint, days=days, overlap_days=overlap_days, replace=replace, now_ms=_now_ms())
+    _say({"party": made.certified.party, "certificate": made.certified.serial, "answer": str(answer)}, as_json)
+
+
+def _applicant(directory: Path, name: str, role: PartyRole, federation: Path) -> Applicant:
+    from riverbank.provisioning.applicants import Applicant
+
+    return Applicant.of(directory, name, role, federation)
+
+
+def _party_group(role: PartyRole) -> typer.Typer:
+    group = typer.Typer(no_args_is_help=True, help=f"The keys of an {role.value}.")
+
+    @group.command("request")
+    def request(
+        name: str, directory: Directory, federation: Annotated[Path, typer.Option(help="The federation's public federation.toml.")],
+        out: Annotated[Path, typer.Option(help="Where to write the request.")],
+        host: Annotated[list[str] | None, typer.Option(help="Where a broker of ours listens; repeat.")] = None,
+        lost: Annotated[bool, typer.Option(help="The keys before are lost or stolen.")] = False,
+        passphrase_file: PassphraseFile = None, as_json: Json = False,
+    ) -> None:  # fmt: skip
+        """Draw keys, the first or newer ones, and write a request; read its fingerprint out to the CA's keeper."""
+        from federation.members.locking import MODERATE
+
+        applicant = _applicant(directory, name, role, federation)
+        secret = passphrase(passphrase_file, what=f"the keys of {name}", again=not (directory / "party.key").exists())
+        printed = applicant.apply(out, secret, hosts=tuple(host or ()), cost=MODERATE, entropy=os.urandom, now_ms=_now_ms(), lost=lost)
+        _say({"party": name, "request": str(out), "fingerprint": printed}, as_json)
+
+    @group.command("accept")
+    def accept(name: str, answer: Path, directory: Directory, as_json: Json = False) -> None:
+        """Put the CA's answer in place."""
+        made = _applicant(directory, name, role, directory / PUBLIC_FILE).accept(answer)
+        _say({"party": name, "certificate": made.certified.serial}, as_json)
+
+    @group.command("retire")
+    def retire(name: str, directory: Directory, passphrase_file: PassphraseFile = None) -> None:
+        """Forget the keys older than the certified ones."""
+        from federation.members.locking import MODERATE
+
+        secret = passphrase(passphrase_file, what=f"the keys of {name}")
+        _applicant(directory, name, role, directory / PUBLIC_FILE).retire(secret, cost=MODERATE, entropy=os.urandom)
+
+    return group
+
+
+for _role in (PartyRole.INSTITUTION, PartyRole.AGGREGATOR, PartyRole.OPERATOR):
+    provision.add_typer(_party_group(_role), name=_role.value)
+
+
+def _with_membership(config: Path, work: Callable[[Membership], Awaitable[Any]]) -> Any:
+    from riverbank.membership import Membership
+    from streams.access import Principal
+    from streams.identity import Identity, key_file
+    from streams.kafka import KafkaLog
+    from streams.parties import Parties
+    from streams.tls import open_tls
+    from streams.topology import Role
+
+    settings = load_settings(config, OperatorProcess)
+
+    async def run() -> Any:
+        federation, name = settings.federation, settings.party.name
+        log = KafkaLog(federation.bootstrap, client_id=name, tls=open_tls(federation.tls, Principal(name, Role.OPERATOR)))
+        parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
+        try:
+            return await work(Membership(log, parties, Identity(name, parties, key_file(settings.party))))
+        finally:
+            await parties.close()
+            await log.close()
+
+    return asyncio.run(run())
+
+
+@members.command("list")
+def members_list(config: Config, as_json: Json = False) -> None:
+    """Everybody, how they stand, and until when their certificates last."""
+    rows = _with_membership(config, lambda membership: membership.rows(_now_ms()))
+    typer.echo(json.dumps(rows, indent=1) if as_json else "\n".join("  ".join(map(str, row.values())) for row in rows))
+
+
+@members.command("publish")
+def members_publish(answer: Path, config: Config, as_json: Json = False) -> None:
+    """Put a certificate from the CA's answer where everybody reads it: from then on the keys count."""
+    from riverbank.provisioning.papers import read_paper
+
+    certified = read_paper(answer, CertificateAnswer).certified
+    _with_membership(config, lambda membership: membership.publish(certified))
+    _say({"party": certified.party, "certificate": certified.serial}, as_json)
+
+
+def _act_command(verb: str, standing: Standing, text: str) -> None:
+    def act(
+        name: str,
+        config: Config,
+        reason: Annotated[str, typer.Option(help="Why, in a sentence that everybody may read.")],
+        as_json: Json = False,
+    ) -> None:
+        entry = _with_membership(config, lambda membership: membership.act(name, standing, reason=reason, now_ms=_now_ms()))
+        _say({"party": name, "standing": entry.standing.value, "entry": entry.serial}, as_json)
+
+    act.__doc__ = text
+    members.command(verb)(act)
+
+
+_act_command("invite", Standing.INVITED, "Name an institution that may join.")
+_act_command("verify", Standing.VERIFIED, "Confirm an institution: it takes part from the next epoch on.")
+_act_command("suspend", Standing.SUSPENDED, "Leave an institution out until it is verified again.")
+_act_command("leave", Standing.LEFT, "Note that an institution has left.")
+_act_command("revoke", Standing.REVOKED, "A party's keys are compromised: its certificates are void from now on.")
+
+EXPECTED: Final = (OwnFault, PeerFault, FileExistsError, FileNotFoundError, LogUnavailable, LogRefused)
+"""What whoever typed the command can mend, each with a sentence of its own."""
