@@ -179,6 +179,22 @@ Ingest: {row["records"]:,} records, {row["repeats"]} repeats in turn after one t
 after one to warm up. Other lines than "clock" are processor time. Both brokers run side by side."""
 
 
+def vertical_text(rows: list[Row]) -> str:
+    """Two parties, one customer."""
+    found, trained = rows
+    lines = [
+        ["intersection, both parties, s", found["seconds"]],
+        ["the plainest Diffie-Hellman, s", found["reference_seconds"]],
+        ["training pass, both directions, s", trained["seconds"]],
+        ["of which to the partner, s", trained["to_partner_seconds"]],
+        ["phe, that direction with a straight line for the residual, s", trained.get("phe_seconds_one_direction", "not installed")],
+    ]
+    return (
+        table(["what", "processor seconds"], lines)
+        + f"\n\n{found['names']:,} names at either party; {trained['rows']:,} rows, {trained['bits']} bits."
+    )
+
+
 Text = Callable[[list[Row]], str]
 MEASUREMENTS: dict[str, tuple[str, tuple[str, ...], Text]] = {
     "Secure aggregation, processor time": ("secagg.py", (), secagg_text),
@@ -186,6 +202,7 @@ MEASUREMENTS: dict[str, tuple[str, tuple[str, ...], Text]] = {
     "What mutual TLS costs": ("tls_cost.py", (), tls_text),
     "Learning, one institution, one core": ("learning.py", (), learning_text),
     "Memory of one institution's learning": ("memory.py", (), memory_text),
+    "Two parties, one customer": ("vertical.py", (), vertical_text),
     "Recommendation lookups over loopback": ("lookups.py", (), lookups_text),
 }
 
