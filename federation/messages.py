@@ -715,6 +715,20 @@ class JointScoreSealed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LearningProgress:
+    """How one institution's learning of one head goes, exactly; for the institution itself."""
+
+    head: HeadName
+    """Which head."""
+    status: InstitutionStatus
+    """What the federation is told roughly."""
+    customers_left_out: int
+    """Times that a customer was left out of a contribution because the budget was spent."""
+    epsilon_spent: float | None
+    """Of the customer who has spent most, at most, at the delta of the last contribution; null without one, or without noise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedRecord:
     """One record of an audit topic as the audit's ledger keeps it, with the writer's judgment at the time. The ledger's entries carry nothing else."""
 
@@ -1550,6 +1564,7 @@ Message = (
     | JointScoreAnswered
     | JointScoreAsked
     | JointScoreSealed
+    | LearningProgress
     | LoggedRecord
     | MaskedChunk
     | MaskedUpdate

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,26 +43,28 @@ class Ledger:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database: Final = database
 
-    def admitted(self, head: HeadName, customers: Sequence[str], price: Price, now_ms: int) -> list[bool]:
-        """Which of these customers can still pay for a contribution."""
+    def admitted(self, head: HeadName, customers: Sequence[str], price: Price, now_ms: int) -> list[float | None]:
+        """What each of these customers will have spent in the period if he contributes; None for one who cannot pay."""
         first = self._day(head, now_ms) - price.period_days
         if self._unknown_day(head) > first and math.isfinite(price.budget):
-            return [False] * len(customers)
+            return [None] * len(customers)
         spent = "SELECT total(cost) FROM spendings WHERE head = ? AND customer = ? AND day > ?"
         rows = (self._database.execute(spent, (head.value, _digest(customer), first)).fetchone() for customer in customers)
-        return [affords(price.budget, row[0] + price.cost) for row in rows]
+        totals = (float(row[0]) + price.cost for row in rows)
+        return [total if affords(price.budget, total) else None for total in totals]
 
-    def enter(self, head: HeadName, round_: int, customers: Sequence[str], price: Price, now_ms: int) -> None:
-        """These customers' updates are about to be said in this round."""
+    def enter(self, head: HeadName, round_: int, paying: Mapping[str, float], price: Price, now_ms: int) -> None:
+        """These customers' updates are about to be said in this round; `paying`: customer -> what he will have spent, as `admitted` says."""
         day = self._day(head, now_ms)
         self._database.execute("DELETE FROM spendings WHERE head = ? AND day <= ?", (head.value, day - price.period_days))
         self._database.executemany(
             "INSERT INTO spendings VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET cost = cost + excluded.cost",
-            [(head.value, _digest(customer), day, price.cost) for customer in customers],
+            [(head.value, _digest(customer), day, price.cost) for customer in paying],
         )
         self._database.execute(
-            "INSERT INTO ledgers VALUES (?, ?, ?, 0) ON CONFLICT DO UPDATE SET round = excluded.round, day = excluded.day",
-            (head.value, round_, day),
+            "INSERT INTO ledgers VALUES (?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "
+            "SET round = excluded.round, day = excluded.day, spent_most = max(spent_most, excluded.spent_most)",
+            (head.value, round_, day, max(paying.values(), default=0.0)),
         )
 
     def heard(self, head: HeadName, round_: int, now_ms: int) -> bool:
@@ -72,15 +74,15 @@ class Ledger:
             return True
         day = self._day(head, now_ms)
         self._database.execute(
-            "INSERT INTO ledgers VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET round = excluded.round, unknown_day = excluded.unknown_day",
+            "INSERT INTO ledgers VALUES (?, ?, ?, ?, 0.0) ON CONFLICT DO UPDATE SET round = excluded.round, unknown_day = excluded.unknown_day",
             (head.value, round_, day, day),
         )
         return False
 
     def spent_most(self, head: HeadName) -> float:
-        """What the customer has spent who has spent most; looks at every row."""
-        query = "SELECT coalesce(max(spent), 0.0) FROM (SELECT sum(cost) AS spent FROM spendings WHERE head = ? GROUP BY customer)"
-        return float(self._database.execute(query, (head.value,)).fetchone()[0])
+        """The most that any customer has had spent in a period, ever."""
+        row = self._database.execute("SELECT spent_most FROM ledgers WHERE head = ?", (head.value,)).fetchone()
+        return 0.0 if row is None else float(row[0])
 
     def _day(self, head: HeadName, now_ms: int) -> int:
         """Today, in days since 1970; a clock that is set back does not bring a day back."""

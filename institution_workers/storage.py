@@ -54,7 +54,7 @@ CREATE TABLE spendings (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX spendings_by_day ON spendings (head, day);
 CREATE TABLE ledgers (
-  head TEXT PRIMARY KEY, round INTEGER NOT NULL, day INTEGER NOT NULL, unknown_day INTEGER NOT NULL
+  head TEXT PRIMARY KEY, round INTEGER NOT NULL, day INTEGER NOT NULL, unknown_day INTEGER NOT NULL, spent_most REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE behaviour (kind TEXT NOT NULL, key TEXT NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (kind, key)) STRICT, WITHOUT ROWID;
 CREATE TABLE party_records (

@@ -5,6 +5,7 @@ Never learns a record twice: a turn that was not saved is read again, one that w
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Final
 
 from federation.heads.behaviour import Behaviour
 from federation.messages import CustomerProfile, HeadName, Message, RoundParameters, ServingModel
+from federation.privacy.accountant import epsilon_of
 from institution_workers.ingest import dead_letter
 from institution_workers.learner import Count, Encoders, Judged, Learner
 from institution_workers.ledger import Ledger, Price
@@ -44,9 +46,10 @@ class Contribution:
     """A contribution ready to be masked, and who pays for it. All but its values stays here."""
 
     made: Prepared
-    customers: tuple[str, ...]
+    paying: Mapping[str, float]  # Customer -> what he will have spent in the period.
     exhausted: int  # Customers left out because they cannot pay.
     price: Price
+    delta: float
 
 
 class Study:
@@ -79,6 +82,7 @@ class Study:
         self._behaviour: Behaviour = load_behaviour(store)
         self.window: Final = Window(store.database)
         self.ledger: Final = Ledger(store.database)
+        self._epsilons: dict[HeadName, float] = {}
         topics = {topic.full_name(institution): topic for topic in EVENT_TOPICS}
         pupils = load_pupils(store, heads, encoders, learning_rates=terms.learning_rates)
         self.learner: Final = Learner(
@@ -135,21 +139,27 @@ class Study:
         Called, as `said`, inside a turn of the store.
         """
         lessons, price = self.window.lessons(head), Price.of(parameters)
-        admitted = self.ledger.admitted(head, [customer for customer, _ in lessons], price, self._clock.now_ms())
-        paying = [each for each, can_pay in zip(lessons, admitted, strict=True) if can_pay]
-        updates = self.learner.pupils[head].updates(own for _, own in paying)
+        spent = self.ledger.admitted(head, [customer for customer, _ in lessons], price, self._clock.now_ms())
+        paying = {customer: total for (customer, _), total in zip(lessons, spent, strict=True) if total is not None}
+        updates = self.learner.pupils[head].updates(own for customer, own in lessons if customer in paying)
         made = prepare(updates, parameters, honest_survivors=honest_survivors, entropy=entropy)
-        return Contribution(made, tuple(customer for customer, _ in paying), len(lessons) - len(paying), price)
+        return Contribution(made, paying, len(lessons) - len(paying), price, parameters.delta)
 
     def said(self, head: HeadName, contribution: Contribution, *, epoch: int, round_: int) -> None:
         """Note that a contribution is about to be said: its customers have paid, and no lesson of before will be said again."""
         pupil = self.learner.pupils[head]
-        self.ledger.enter(head, round_, contribution.customers, contribution.price, self._clock.now_ms())
+        self.ledger.enter(head, round_, contribution.paying, contribution.price, self._clock.now_ms())
+        self._epsilons[head] = epsilon_of(self.ledger.spent_most(head), contribution.delta)
         self.window.clear(head)
         if contribution.exhausted:
             self.learner.count(Count.EXHAUSTED, head, contribution.exhausted)
         pupil.contribute(epoch, round_)
         pupil.clipped += contribution.made.customers.clipped
+
+    def epsilon_spent(self, head: HeadName) -> float | None:
+        """What the rounds have cost the customer whom they cost most; None before the first contribution since the start, or without noise."""
+        epsilon = self._epsilons.get(head, math.inf)
+        return epsilon if math.isfinite(epsilon) else None
 
     def waiting(self, head: HeadName) -> int:
         """How many decisions of this head wait for their label."""

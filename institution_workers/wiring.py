@@ -80,7 +80,7 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
     return Worker(
         learning,
         participation,
-        Reporting(study, learning, courier, institution=party, clock=clock),
+        Reporting(study, learning, own, courier, institution=party, clock=clock),
         identity,
         status_ms=institution.status_ms,
     )

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
 
-from federation.messages import HeadName, InstitutionStatus
+from federation.messages import HeadName, InstitutionStatus, LearningProgress
 from institution_workers.learner import Count
 from institution_workers.learning import Learning
 from institution_workers.pupil import FEDERATED, LOCAL
 from institution_workers.study import Study
+from streams.codec import encode
 from streams.courier import Courier
 from streams.identity import Identity
-from streams.ports import Clock, LogUnavailable
+from streams.ports import Clock, Log, LogUnavailable, Outgoing
 from streams.telemetry import DEGRADED
+from streams.topology import PROGRESS
 
 WAIT_MS: Final = 100
 _PAUSE_SECONDS: Final = 0.25
@@ -44,11 +47,37 @@ class Stepping(Protocol):
         ...
 
 
-class Reporting:
-    """Tells the federation how learning goes: counts and scores, no customer."""
+def coarse(status: InstitutionStatus) -> InstitutionStatus:
+    """What the federation may know of it: counts to two digits and no closer than tens, qualities to two decimals, lag to seconds.
 
-    def __init__(self, study: Study, learning: Learning, courier: Courier, *, institution: str, clock: Clock) -> None:
+    Exact counts, every second, would say how many customers were in a round, whatever noise the round's own count has (docs/privacy.md).
+    """
+    return replace(
+        status,
+        events_read=_rounded(status.events_read),
+        events_learned=_rounded(status.events_learned),
+        dead_letters=_rounded(status.dead_letters),
+        waiting_for_label=_rounded(status.waiting_for_label),
+        lag_records=_rounded(status.lag_records),
+        lag_ms=status.lag_ms // 1000 * 1000,
+        scored=_rounded(status.scored),
+        quality_federated=round(status.quality_federated, 2),
+        quality_local=round(status.quality_local, 2),
+        updates_clipped=_rounded(status.updates_clipped),
+    )
+
+
+def _rounded(count: int) -> int:
+    step = max(10, int(10 ** (len(str(count)) - 2)))
+    return count // step * step
+
+
+class Reporting:
+    """Tells how learning goes, counts and scores, no customer: the institution itself exactly, the federation roughly."""
+
+    def __init__(self, study: Study, learning: Learning, own: Log, courier: Courier, *, institution: str, clock: Clock) -> None:
         self._study = study
+        self._own = own
         self._learning = learning
         self._courier = courier
         self._institution = institution
@@ -57,7 +86,10 @@ class Reporting:
     async def report(self) -> None:
         """Send one status per head; LogUnavailable or LogRefused as the log says."""
         now_ms = self._clock.now_ms()
-        await self._courier.send(self._courier.prepare([self.status(head, now_ms) for head in self._study.pupils], now_ms))
+        statuses = [self.status(head, now_ms) for head in self._study.pupils]
+        await self._courier.send(self._courier.prepare(map(coarse, statuses), now_ms))
+        topic = PROGRESS.full_name(self._institution)
+        await self._own.append([Outgoing(topic, 0, s.head.value.encode(), encode(self.progress(s))) for s in statuses])
 
     def status(self, head: HeadName, now_ms: int) -> InstitutionStatus:
         """How one head stands."""
@@ -80,6 +112,13 @@ class Reporting:
             quality_local=pupil.quality_of(LOCAL),
             bytes_sent=counts.get(f"sent.{head.value}", 0),
             updates_clipped=pupil.clipped,
+        )
+
+    def progress(self, status: InstitutionStatus) -> LearningProgress:
+        """What the institution itself is told besides."""
+        left_out = self._study.learner.counts.get(f"{Count.EXHAUSTED.value}.{status.head.value}", 0)
+        return LearningProgress(
+            head=status.head, status=status, customers_left_out=left_out, epsilon_spent=self._study.epsilon_spent(status.head)
         )
 
 

@@ -90,6 +90,8 @@ DEAD_LETTERS: Final = _own(
 )
 PROFILES: Final = _own("profiles.v1", m.CustomerProfile, "customer", {_R.INSTITUTION}, {_R.PORTAL}, keep=None)
 SERVING_MODELS: Final = _own("serving_models.v1", m.ServingModel, "head", {_R.INSTITUTION}, {_R.PORTAL}, keep=None, size=RECORD_BYTES_MAX)
+# What status.v1 says to the federation roughly, exactly: how many customers were learned from is nobody else's business.
+PROGRESS: Final = _own("progress.v1", m.LearningProgress, "head", {_R.INSTITUTION}, {_R.PORTAL})
 # Vertical models: the partner's side of a person, and what the bank's own systems ask and are told.
 ATTRIBUTES: Final = _own("events.attributes.v1", m.AttributesObserved, "customer", {_R.SOURCE}, {_R.INSTITUTION})
 VERTICAL_ASKED: Final = _own("vertical_asked.v1", m.VerticalAsked, "request_id", {_R.PORTAL}, {_R.INSTITUTION})
@@ -165,6 +167,7 @@ OWN_TOPICS: Final = (
     DEAD_LETTERS,
     PROFILES,
     SERVING_MODELS,
+    PROGRESS,
     ATTRIBUTES,
     VERTICAL_ASKED,
     VERTICAL_TOLD,

@@ -1,4 +1,4 @@
-"""What the demo knows of its federation: rounds, statuses, bytes, customers, read from the topics as anybody may.
+"""What the demo knows of its federation: rounds, bytes, and each institution's progress and customers, read from all topics.
 
 Run by `riverbank.demo.run`; shown by `screen`, summed up by `report`.
 Never asks a process about itself: what is not in the log has not happened."""
@@ -26,7 +26,7 @@ CUSTOMERS_KNOWN_MAX: Final = 2_000
 
 
 class Watch:
-    """Folds the federation's topics, and the institutions' profile keys for the lookups' sake."""
+    """Folds the federation's rounds and the institutions' own topics: it stands behind all of them, as nobody else does."""
 
     def __init__(self, bootstrap: str, tls: Tls, federation: str, ca_verify_key: bytes, institutions: Sequence[str]) -> None:
         self.rounds = Rounds()
@@ -40,9 +40,10 @@ class Watch:
         clock = SystemClock()
         self._parties = Parties(self._log, federation=federation, ca_verify_key=ca_verify_key)
         fold = federation_fold(self._parties, self._apply)
-        own = [row for name in institutions for row in positions_of([topology.PROFILES, topology.DEAD_LETTERS], name)]
+        rows = [topology.PROFILES, topology.DEAD_LETTERS, topology.PROGRESS]
+        own = [row for name in institutions for row in positions_of(rows, name)]
         self._feeds = [
-            Feed(self._log, positions_of([topology.ROUNDS, topology.STATUS]), fold, clock),
+            Feed(self._log, positions_of([topology.ROUNDS]), fold, clock),
             Feed(self._log, own, self._fold_own, clock),
         ]
 
@@ -66,9 +67,6 @@ class Watch:
         return self.rounds.heads[head].published + self.rounds.heads[head].abandoned
 
     def _apply(self, message: m.Message) -> None:
-        if isinstance(message, m.InstitutionStatus):
-            self.institutions.apply(message)
-            return
         self.rounds.apply(message)
         if isinstance(message, m.RoundOpened) and self.first_round_ms is None:
             self.first_round_ms = message.opened_at_ms
@@ -82,6 +80,10 @@ class Watch:
             known = self._customers[institution]
             if record.key is not None and len(known) < CUSTOMERS_KNOWN_MAX:
                 known.append(record.key.decode())
+        elif name == topology.PROGRESS.name:
+            progress = decode(record.value or b"", topology.PROGRESS.carries, topology.PROGRESS.bytes_max)
+            if isinstance(progress, m.LearningProgress):
+                self.institutions.apply(progress.status)
         elif record.value is not None:
             letter = decode(record.value, topology.DEAD_LETTERS.carries, topology.DEAD_LETTERS.bytes_max)
             if isinstance(letter, m.DeadLetter):

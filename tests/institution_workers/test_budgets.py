@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from federation.messages import MaskedUpdate
-from federation.privacy.accountant import budget_of, noise_sigma
+from federation.privacy.accountant import budget_of, epsilon_of, noise_sigma
 from institution_workers.ledger import DAY_MS, Price
 from institution_workers.participation import Budget
 from streams.topology import ROUNDS, lane_partition
@@ -55,6 +55,7 @@ async def test_a_customer_contributes_as_often_as_the_round_allows(world, scribe
     await one_more(world, scribe, bank, "ben")
 
     assert bank.study.ledger.spent_most(FRAUD) == pytest.approx(2.0)
+    assert bank.study.epsilon_spent(FRAUD) == pytest.approx(epsilon_of(2.0, 1e-6))
     assert bank.store.counters()["exhausted.fraud"] == 1
     assert (learned, bank.pupil.learned) == (3, 4)
     assert bank.study.window.lessons(FRAUD) == []
@@ -105,7 +106,7 @@ async def test_a_lost_state_gives_no_budget_back(world, scribe, clock, tmp_path,
     assert bank.store.counters()["exhausted.fraud"] == 1
     clock.at_ms += 365 * DAY_MS
 
-    assert bank.study.ledger.admitted(FRAUD, ["emil"], Price.of(world.state.settings.parameters), clock.now_ms()) == [True]
+    assert bank.study.ledger.admitted(FRAUD, ["emil"], Price.of(world.state.settings.parameters), clock.now_ms()) == [pytest.approx(1.0)]
 
 
 async def test_terms_that_cost_too_much_are_not_taken_part_in(tmp_path, clock, encoders):

@@ -25,10 +25,10 @@ def ledger(store):
 def contribute(ledger, round_, customers, price=THREE, day=0, head=FRAUD):
     """Those who can pay, do; who that was."""
     at_ms = START_MS + day * DAY_MS
-    can_pay = ledger.admitted(head, customers, price, at_ms)
-    paying = [customer for customer, can in zip(customers, can_pay, strict=True) if can]
+    spent = ledger.admitted(head, customers, price, at_ms)
+    paying = {customer: total for customer, total in zip(customers, spent, strict=True) if total is not None}
     ledger.enter(head, round_, paying, price, at_ms)
-    return paying
+    return list(paying)
 
 
 def test_a_budget_of_three_is_for_three_contributions(ledger):
@@ -84,18 +84,21 @@ def test_a_turn_that_failed_has_spent_nothing_and_one_that_was_saved_has(tmp_pat
     """Spending is part of the turn: rolled back with it, there after a restart."""
     store = Store.open(tmp_path, "bank")
     ledger = Ledger(store.database)
-    turn = store.turn()
-    turn.__enter__()
-    ledger.enter(FRAUD, 1, ["anna"] * 3, THREE, START_MS)
+
+    def failing_turn():
+        with store.turn():
+            ledger.enter(FRAUD, 1, {"anna": 0.75}, Price(0.75, 0.75, 10), START_MS)
+            raise RuntimeError
+
     with pytest.raises(RuntimeError):
-        turn.__exit__(RuntimeError, RuntimeError(), None)
+        failing_turn()
     assert ledger.spent_most(FRAUD) == 0
     with store.turn():
-        ledger.enter(FRAUD, 1, ["anna"] * 3, THREE, START_MS)
+        ledger.enter(FRAUD, 1, {"anna": 0.75}, Price(0.75, 0.75, 10), START_MS)
     store.close()
     again = Store.open(tmp_path, "bank")
 
-    assert Ledger(again.database).admitted(FRAUD, ["anna", "ben"], THREE, START_MS) == [False, True]
+    assert Ledger(again.database).admitted(FRAUD, ["anna", "ben"], THREE, START_MS) == [None, 0.25]
     again.close()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -9,11 +10,13 @@ from federation.errors import OwnFault
 from federation.messages import HeadName, InstitutionStatus
 from institution_workers import wiring, worker
 from institution_workers.storage import StateUnusable, Store
+from institution_workers.worker import coarse
+from streams.codec import decode
 from streams.memory import MemoryLog
 from streams.ports import LogUnavailable, Outgoing
 from streams.settings import InstitutionProcess, SettingsError
 from streams.signed import open_record
-from streams.topology import DEAD_LETTERS, FEDERATION_TOPICS, OWN_TOPICS, STATUS, partitions_of
+from streams.topology import DEAD_LETTERS, FEDERATION_TOPICS, OWN_TOPICS, PROGRESS, STATUS, partitions_of
 from tests.credentials import PASSPHRASE, Credentials
 
 BANK, FRAUD = "north-bank", HeadName.FRAUD
@@ -125,9 +128,31 @@ async def test_it_reports_how_learning_goes(settings, logs, scribe):
     status = [each for each in opened if each.head is FRAUD][-1]
 
     assert isinstance(status, InstitutionStatus)
-    assert (status.institution, status.events_read, status.events_learned, status.waiting_for_label, status.scored) == (BANK, 3, 1, 1, 1)
+    exact = [decode(r.value, PROGRESS.carries, PROGRESS.bytes_max) for r in logs[0]._stored[PROGRESS.full_name(BANK), 0].records]
+    known = [each.status for each in exact if each.status.head is FRAUD][-1]
+    assert (known.institution, known.events_read, known.events_learned, known.waiting_for_label, known.scored) == (BANK, 3, 1, 1, 1)
+    assert status == coarse(replace(known, at_ms=status.at_ms))
+    assert (status.institution, status.events_read, status.events_learned, status.waiting_for_label, status.scored) == (BANK, 0, 0, 0, 0)
     assert (status.lag_records, status.lag_ms, status.dead_letters, status.quality_federated) == (0, 0, 0, -1.0)
     assert b"anna" not in b"".join(record.value for record in stored)
+
+
+@pytest.mark.parametrize(
+    ("exact", "said"), [(0, 0), (9, 0), (10, 10), (99, 90), (110, 110), (119, 110), (1_299, 1_200), (123_456, 120_000), (99_999, 99_000)]
+)
+def test_the_federation_is_told_counts_to_two_digits(exact, said):
+    """Rounded down, and never closer than tens; qualities to two decimals, what is undefined stays so."""
+    status = InstitutionStatus(
+        institution=BANK, head=FRAUD, at_ms=7, round=3, model_version=2, events_read=exact, events_learned=exact, dead_letters=exact,
+        waiting_for_label=exact, lag_records=exact, lag_ms=1_999, scored=exact, quality_federated=0.87654, quality_local=-1.0,
+        bytes_sent=12_345, updates_clipped=exact,
+    )  # fmt: skip
+    told = coarse(status)
+
+    counts = (told.events_read, told.events_learned, told.dead_letters, told.waiting_for_label, told.lag_records, told.scored)
+    assert {*counts, told.updates_clipped} == {said}
+    assert (told.at_ms, told.round, told.model_version, told.lag_ms, told.bytes_sent) == (7, 3, 2, 1_000, 12_345)
+    assert (told.quality_federated, told.quality_local) == (0.88, -1.0)
 
 
 @pytest.mark.parametrize("which", [0, 1])
