@@ -98,7 +98,9 @@ class _Run:
         if self.demo.rounds is None or any(self.watch.ended(head) < self.demo.rounds for head in HeadName):
             return False
         progress = self.progress()
-        if progress is None or any(head.total is None for head in progress.heads.values()):
+        if progress is None:
+            return False  # On a slow machine rounds may be over before the feed has read its files.
+        if any(head.total is None for head in progress.heads.values()):
             return True  # A generated stream has no end to wait for.
         return progress.done and all(
             sum(status.events_read for status in self.watch.institutions.of_head(head)) >= fed.fed for head, fed in progress.heads.items()
