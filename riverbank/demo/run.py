@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -215,8 +216,9 @@ def _notes(run: _Run) -> str:
 @contextlib.contextmanager
 def _directory(chosen: Path | None) -> Iterator[Path]:
     if chosen is None:
-        with tempfile.TemporaryDirectory(prefix="riverbank-demo-") as made:
-            yield Path(made)
+        made = Path(tempfile.mkdtemp(prefix="riverbank-demo-"))
+        yield made
+        shutil.rmtree(made)  # Not when it failed: the sentence that says so names the logs in there.
     else:
         if chosen.exists() and any(chosen.iterdir()):
             raise DemoFailed(f"{chosen} is not empty: name a new directory, or remove it")
