@@ -17,9 +17,10 @@ from typing import Final
 from aggregator_worker.wiring import coordinator_settings, shipped_layout
 from federation.errors import OwnFault
 from federation.messages import HeadName, OutcomeObserved
+from federation.privacy.accountant import epsilon_of, noise_multiplier
 from federation.rounds.coordinator import CoordinatorSettings
 from federation.rounds.effects import model_digest
-from institution_workers.learner import Encoders
+from institution_workers.learner import Count, Encoders
 from riverbank.arrivals import Arrival, institution_of
 from riverbank.evaluation import plain_river
 from riverbank.evaluation.immunity import Immunity, Watch
@@ -32,7 +33,7 @@ from riverbank.evaluation.sets import DataSet, Opened
 from riverbank.evaluation.variants import Variant, Who
 from streams.codec import encode
 from streams.ports import Record
-from streams.settings import AggregatorProcess, AggregatorSettings, FederationSettings, PartySettings
+from streams.settings import AggregatorProcess, AggregatorSettings, FederationSettings, HeadSettings, PartySettings
 
 ATTACK_CADENCE: Final = Cadence(event_ms=60_000)  # While an attack goes on.
 _AGGREGATOR: Final = "aggregator"
@@ -62,6 +63,18 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """What the rounds cost customers, by the institutions' ledgers."""
+
+    epsilon: float  # What was promised to each customer, at `delta`,
+    epsilon_spent: float  # and what the one has spent who has spent most.
+    delta: float
+    participations_max: int
+    noise_multiplier: float
+    exhausted: int  # Times that somebody was left out of a contribution because his budget was spent.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """What came of one variant: predictions by institution, and what its rounds were."""
 
@@ -71,6 +84,7 @@ class Ran:
     bytes_sent: int | None = None  # Per institution; None where nothing is sent.
     model_digest: str | None = None  # Of the last global model.
     immunity: Immunity | None = None  # Where the set is an attack.
+    privacy: Privacy | None = None  # Where there is noise.
 
 
 async def run(course: Course, variant: Variant, cadence: Cadence) -> Ran:
@@ -83,12 +97,14 @@ async def run(course: Course, variant: Variant, cadence: Cadence) -> Ran:
     with TemporaryDirectory(prefix="riverbank-evaluate-", dir=_scratch()) as folder:
         make = partial(_learner, course, Path(folder), clock, judgments)
         learner_of = dict.fromkeys(names, make(_POOL)) if variant.who is Who.POOLED else {name: make(name) for name in names}
-        rounds = _rounds(course, variant, list(learner_of.values()), clock) if variant.who is Who.FEDERATED else None
+        settings = _coordinator_settings(course, variant) if variant.who is Who.FEDERATED else None
+        rounds = None if settings is None else _rounds(course, variant, list(learner_of.values()), settings, clock)
         attack = course.opened.attack
         watch = None if attack is None else Watch(attack, lambda name, payment: learner_of[name].would_serve(payment))
         await _go_through(course, learner_of, rounds, cadence, watch)
         if course.opened.asked:
             judgments = _answers(course.opened.asked, learner_of)
+        privacy = None if settings is None else _privacy(settings, learner_of.values())
         for learner in set(learner_of.values()):
             learner.close()
             if refused := learner.refused():
@@ -97,7 +113,12 @@ async def run(course: Course, variant: Variant, cadence: Cadence) -> Ran:
     if rounds is None:
         return ran
     return replace(
-        ran, rounds=rounds.held, abandoned=rounds.abandoned, bytes_sent=rounds.bytes_sent(), model_digest=model_digest(rounds.model).hex()
+        ran,
+        rounds=rounds.held,
+        abandoned=rounds.abandoned,
+        bytes_sent=rounds.bytes_sent(),
+        model_digest=model_digest(rounds.model).hex(),
+        privacy=privacy,
     )
 
 
@@ -162,8 +183,24 @@ def _learner(course: Course, folder: Path, clock: SetClock, judgments: Mapping[s
     )
 
 
-def _rounds(course: Course, variant: Variant, institutions: Sequence[Institution], clock: SetClock) -> PlainRounds | MaskedRounds:
-    settings = _coordinator_settings(course, variant)
+def _privacy(settings: CoordinatorSettings, learners: Iterable[Institution]) -> Privacy | None:
+    parameters, learners = settings.parameters, list(learners)
+    if settings.epsilon is None:
+        return None
+    spent = max(learner.study.ledger.spent_most(settings.lane.head) for learner in learners)
+    return Privacy(
+        epsilon=settings.epsilon,
+        epsilon_spent=epsilon_of(spent, parameters.delta),
+        delta=parameters.delta,
+        participations_max=parameters.participations_max,
+        noise_multiplier=noise_multiplier(parameters),
+        exhausted=sum(learner.study.learner.counts.get(f"{Count.EXHAUSTED.value}.{settings.lane.head.value}", 0) for learner in learners),
+    )
+
+
+def _rounds(
+    course: Course, variant: Variant, institutions: Sequence[Institution], settings: CoordinatorSettings, clock: SetClock
+) -> PlainRounds | MaskedRounds:
     if variant.masked:
         return MaskedRounds(institutions, settings, clock=clock, seed=course.seed)
     return PlainRounds(institutions, settings)
@@ -172,12 +209,14 @@ def _rounds(course: Course, variant: Variant, institutions: Sequence[Institution
 def _coordinator_settings(course: Course, variant: Variant) -> CoordinatorSettings:
     """As the aggregator's process makes them from its file."""
     head, rounds = course.data_set.head, course.data_set.rounds
+    noise = {"noise_multiplier": variant.noise_multiplier} if variant.epsilon is None else {"epsilon": variant.epsilon}
+    noised = HeadSettings.model_validate(rounds.model_dump(exclude={"noise_multiplier", "epsilon"}) | noise)
     process = AggregatorProcess(
         federation=FederationSettings(name="evaluation", bootstrap=_NOWHERE, ca_verify_key=_NOBODY),
         party=PartySettings(name=_AGGREGATOR, key_file=Path(os.devnull)),
         aggregator=AggregatorSettings(
             state_dir=Path(os.devnull),
-            heads={head: rounds.model_copy(update={"noise_multiplier": variant.noise_multiplier})},
+            heads={head: noised},
         ),
     )
     return coordinator_settings(process, head, shipped_layout(head), (keys_of(course.seed, _AGGREGATOR).sealing_secret,))

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from federation.messages import HeadName
+from institution_workers.pupil import FEDERATED
 from riverbank.evaluation.institution import SERVED
 from riverbank.evaluation.results import MEASURES, Result, Row
 from riverbank.evaluation.tables import TITLES, named
@@ -75,6 +76,9 @@ def plots(result: Result) -> Iterator[Plot]:
             "Recall of the attack at the institutions not struck, each looking at the 1 % of its ordinary payments most suspicious to it"
         )
         yield Plot("immunity", caption, lambda: _immunity(shown))
+    private = [row for row in shown if row.privacy is not None]
+    if len({row.variant for row in private}) > 1:
+        yield Plot("privacy", f"{title}, mean over institutions, against what the rounds cost a customer", lambda: _privacy(shown, measure))
     sent = [row for row in result.rows if row.bytes_sent is not None]
     if len({row.round_every for row in sent}) > 1:
         caption = f"{title}, mean over institutions, against what each institution sends; more rounds to the right"
@@ -125,6 +129,29 @@ def _immunity(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def _privacy(rows: Sequence[Row], measure: str) -> Figure:
+    figure = Figure(figsize=(8, 3.6))
+    axes = figure.subplots()
+    noised = [row for row in rows if row.privacy is not None]
+    costs = {row.privacy.epsilon_spent for row in noised if row.privacy is not None}
+    for model, style in ((FEDERATED, "-"), (SERVED, "--")):
+        found = {row.privacy.epsilon_spent: row.means[measure] for row in noised if row.privacy is not None and row.model == model}
+        shown = sorted((epsilon, value) for epsilon, value in found.items() if value is not None)
+        if shown:
+            axes.plot([x for x, _ in shown], [y for _, y in shown], linestyle=style, marker="o", color=_FEDERATIONS[0], label=model)
+    free = next((row for row in rows if row.round_every is not None and row.privacy is None and row.model == FEDERATED), None)
+    if free is not None and (value := free.means[measure]) is not None:
+        axes.axhline(value, color=_FEDERATIONS[0], linestyle=":", linewidth=1, label="federated without noise")
+    _levels(axes, rows, measure)
+    axes.set_xscale("log")
+    axes.set_xticks(sorted(costs), [f"{cost:.2g}" for cost in sorted(costs)])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("ε that the rounds cost the customer they cost most")
+    axes.set_ylabel(TITLES[measure])
+    _legend(axes)
+    return figure
+
+
 def _communication(result: Result, sent: Sequence[Row], measure: str) -> Figure:
     figure = Figure(figsize=(8, 3.6))
     axes = figure.subplots()
@@ -135,7 +162,7 @@ def _communication(result: Result, sent: Sequence[Row], measure: str) -> Figure:
         axes.plot([x for x, _, _ in shown], [y for _, y, _ in shown], **look | {"label": f"{variant} {model}"})
         for x, y, rounds in shown if model != SERVED else ():
             axes.annotate(f"{rounds} rounds", (x, y), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=7)
-    _levels(axes, result, measure)
+    _levels(axes, result.rows, measure)
     axes.set_xscale("log")
     places = sorted({(row.bytes_sent or 0) / 1e3 for row in sent})
     axes.set_xticks(places, [f"{place:,.0f}" for place in places])
@@ -146,9 +173,9 @@ def _communication(result: Result, sent: Sequence[Row], measure: str) -> Figure:
     return figure
 
 
-def _levels(axes: Axes, result: Result, measure: str) -> None:
+def _levels(axes: Axes, rows: Sequence[Row], measure: str) -> None:
     """What is reached alone, and with all data in one place."""
-    for row in result.rows:
+    for row in rows:
         value = row.means[measure]
         if row.variant in {Who.LOCAL, Who.POOLED} and value is not None:
             axes.axhline(value, color=_REFERENCES[Who(row.variant)], linestyle="--", linewidth=1, label=row.variant)

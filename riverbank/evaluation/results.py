@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from federation.messages import HeadName
 from institution_workers.pupil import FEDERATED, LOCAL
-from riverbank.evaluation.course import Course, Ran
+from riverbank.evaluation.course import Course, Privacy, Ran
 from riverbank.evaluation.immunity import Immunity
 from riverbank.evaluation.institution import SERVED
 from riverbank.evaluation.judgments import Quality, in_parts, together
@@ -53,6 +53,7 @@ class Row:
     bytes_sent: int | None
     model_digest: str | None
     immunity: Immunity | None
+    privacy: Privacy | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class Result:
     events: int | None
     labels: str
     learning_rate: float
-    rounds: dict[str, Any]  # streams.settings.HeadSettings, the noise excepted.
+    rounds: dict[str, Any]  # streams.settings.HeadSettings, noise and epsilon excepted.
     software: str
     rows: list[Row]
 
@@ -88,7 +89,7 @@ def result_of(course: Course, ran: Sequence[tuple[Variant, str | None, Ran]]) ->
         events=course.events,
         labels="at once" if course.labels_at_once else "as declared",
         learning_rate=course.data_set.learning_rate,
-        rounds=course.data_set.rounds.model_dump(exclude={"noise_multiplier"}),
+        rounds=course.data_set.rounds.model_dump(exclude={"noise_multiplier", "epsilon"}),
         software=SOFTWARE_VERSION,
         rows=[_with_gap(row, local, pooled, MEASURES[head]) for row in rows],
     )
@@ -114,6 +115,7 @@ def _row(variant: Variant, round_every: str | None, model: str, ran: Ran, head: 
         abandoned=ran.abandoned,
         bytes_sent=ran.bytes_sent,
         model_digest=ran.model_digest,
+        privacy=ran.privacy,
         immunity=ran.immunity if model in {LOCAL, SERVED} else None,
     )
 

@@ -37,7 +37,7 @@ def leading(result: Result) -> str:
 def compared(result: Result) -> tuple[list[str], list[list[str]]]:
     """Header and lines: means over institutions, one line per row of the result."""
     measures = MEASURES[HeadName(result.head)]
-    header = ["variant", *(TITLES[each] for each in measures), "gap closed", "rounds", "void", "bytes each"]
+    header = ["variant", *(TITLES[each] for each in measures), "gap closed", "ε spent", "rounds", "void", "bytes each"]
     return header, [_line(row, measures) for row in result.rows]
 
 
@@ -109,6 +109,7 @@ def _line(row: Row, measures: Sequence[str]) -> list[str]:
         named(row),
         *(_number(row.means[each]) for each in measures),
         NOTHING if closed is None else f"{closed:.1%}",
+        NOTHING if row.privacy is None else f"{row.privacy.epsilon_spent:.2f}",
         *((NOTHING, NOTHING) if row.round_every is None else (str(row.rounds), str(row.abandoned))),
         NOTHING if row.bytes_sent is None else f"{row.bytes_sent:,}",
     ]

@@ -14,7 +14,7 @@ from typing import Final
 from federation.errors import OwnFault
 
 USUAL: Final = "river-local,river-pooled,local,federated-plain,pooled"
-_FEDERATED: Final = re.compile(r"federated(?P<masked>-masked)?(?:-plain|-noise=(?P<noise>[0-9.]+))?")
+_FEDERATED: Final = re.compile(r"federated(?P<masked>-masked)?(?:-plain|-noise=(?P<noise>[0-9.]+)|-dp=(?P<epsilon>[0-9.]+))?")
 
 
 class Who(StrEnum):
@@ -35,6 +35,7 @@ class Variant:
     who: Who
     masked: bool = False  # The whole protocol, instead of the same sums in the open.
     noise_multiplier: float = 0.0  # As streams.settings.HeadSettings.
+    epsilon: float | None = None  # Given, it makes the noise: what all contributions of a customer may cost, at the set's delta.
 
     @classmethod
     def parsed(cls, text: str) -> Variant:
@@ -45,12 +46,20 @@ class Variant:
         if found is None or text == "federated":
             raise OwnFault(
                 f"{text!r} is no variant: write local, pooled, river-local, river-pooled, federated-plain, federated-masked, "
-                "federated-noise=0.3 or federated-masked-noise=0.3"
+                "federated-noise=0.3, federated-dp=8, federated-masked-noise=0.3 or federated-masked-dp=8"
             )
-        noise = float(found["noise"] or 0)
-        if not math.isfinite(noise) or noise < 0:
-            raise OwnFault(f"{text!r}: noise is a multiple of what one customer can change, 0 or more")
-        return cls(name=text, who=Who.FEDERATED, masked=found["masked"] is not None, noise_multiplier=noise)
+        noise, epsilon = (None if found[name] is None else _number(text, found[name]) for name in ("noise", "epsilon"))
+        return cls(name=text, who=Who.FEDERATED, masked=found["masked"] is not None, noise_multiplier=noise or 0.0, epsilon=epsilon)
+
+
+def _number(text: str, written: str) -> float:
+    try:
+        number = float(written)
+    except ValueError:
+        number = 0.0
+    if not (math.isfinite(number) and number > 0):
+        raise OwnFault(f"{text!r}: noise (a multiple of what one customer can change) and epsilon are numbers above 0")
+    return number
 
 
 def variants(text: str) -> tuple[Variant, ...]:

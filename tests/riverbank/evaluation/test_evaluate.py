@@ -58,6 +58,18 @@ def test_sums_in_the_open_are_the_masked_ones(name, events, every):
     assert masked.bytes_sent > masked.rounds * 1000
 
 
+def test_a_promise_is_kept_and_what_it_cost_is_said():
+    """Under epsilon 8 no customer has paid more; masks change neither the cost nor the model; without noise nothing is promised."""
+    course = _course("generator-credit", 900)
+    plain, masked, free = (_ran(course, each, "150") for each in ("federated-dp=8", "federated-masked-dp=8", "federated-plain"))
+
+    assert plain.privacy == masked.privacy
+    assert plain.model_digest == masked.model_digest
+    assert plain.privacy.epsilon_spent == plain.privacy.epsilon == pytest.approx(8.0)
+    assert plain.privacy.delta == 1e-6
+    assert free.privacy is None
+
+
 def test_rounds_without_enough_examples_make_no_model_either_way():
     """The two ways agree on the rounds that end without a model, too: labels come late, so the first rounds have none to speak of."""
     course = _course("generator-credit", 3000, at_once=False)
@@ -85,6 +97,8 @@ def test_again_is_the_same():
         (command.Asked(data=None, sets="generator-credit", variants="federated"), "is no variant"),
         (command.Asked(data=None, sets="generator-credit", variants="local,local"), "twice"),
         (command.Asked(data=None, sets="generator-credit", variants="federated-noise=1e999"), "is no variant"),
+        (command.Asked(data=None, sets="generator-credit", variants="federated-dp=0"), "above 0"),
+        (command.Asked(data=None, sets="generator-credit", variants="federated-dp=1.2.3"), "above 0"),
     ],
 )
 def test_what_cannot_be_done_is_said(asked, said):
@@ -156,3 +170,4 @@ def test_variants_are_parsed():
 
     assert (plain.masked, masked.masked, noised.masked) == (False, True, True)
     assert (plain.noise_multiplier, noised.noise_multiplier) == (0.0, 0.3)
+    assert [each.epsilon for each in variants("federated-dp=8,federated-masked-dp=0.5,federated-plain")] == [8.0, 0.5, None]
