@@ -1,6 +1,7 @@
 """Seconds per round through a real Kafka and the real aggregator process, with scripted institutions: prints JSON.
 
-Run as `python benchmarks/kafka_round.py [--institutions 32] [--dimension 100000] [--rounds 8] [--workers 1]`.
+Run as `python benchmarks/kafka_round.py [--institutions 32] [--dimension 100000] [--rounds 8] [--workers 1] [--flower-python PATH]`;
+with Flower, two rounds of its SecAgg+ follow, in one process of its own and without a broker.
 Never a measure of institutions: all of them share this one process, whose own seconds are told apart."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import statistics
 import tempfile
@@ -16,11 +18,13 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.secagg import Flower
 from federation import messages as m
 from riverbank.embedded.kafka import EmbeddedKafka
 from tests.aggregator_worker.cast import Cast
 from tests.aggregator_worker.troupe import Troupe
 
+FLOWER_ROUNDS = 2
 ENDING = {m.SurvivorsNamed: m.MaskedUpdate, m.ModelPublished: m.SharesRevealed}
 
 
@@ -83,10 +87,29 @@ def _reaction_s(cast: Cast, decision: type[m.Message]) -> list[float]:
     return found[1:]
 
 
+def flower_rounds(python: str, institutions: int, dimension: int) -> dict[str, object]:
+    """Seconds of Flower's rounds with as many clients: of the clock, and of its process."""
+    flower, clock_s, processor_s = Flower(python, institutions, dimension, 0, FLOWER_ROUNDS), [], []
+    try:
+        for _ in range(FLOWER_ROUNDS):
+            begun = time.monotonic()
+            row = flower.round()
+            clock_s.append(round(time.monotonic() - begun, 2))
+            processor_s.append(round((institutions * row["client_ms"] + row["aggregator_ms"]) / 1000, 2))
+    finally:
+        flower.close()
+    return {"round_s": clock_s, "processor_s": processor_s}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--institutions", type=int, default=32)
     parser.add_argument("--dimension", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--workers", type=int, default=1)
-    print(json.dumps(asyncio.run(measured(**vars(parser.parse_args()))), indent=1))
+    parser.add_argument("--flower-python", default=os.environ.get("FLOWER_PYTHON"))
+    asked = vars(parser.parse_args())
+    flower_python = asked.pop("flower_python")
+    found = asyncio.run(measured(**asked))
+    found["flower"] = flower_rounds(flower_python, asked["institutions"], asked["dimension"]) if flower_python else None
+    print(json.dumps(found, indent=1))

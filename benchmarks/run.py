@@ -109,6 +109,10 @@ def kafka_text(rows: list[Row]) -> str:
         ["masked megabytes per round", row["masked_megabytes_per_round"]],
         ["key set-up of the first epoch, s", row["epoch_setup_s"]],
         ["aggregator, resident MB", ", ".join(map(str, row["aggregator_rss_mb"]))],
+        [
+            "Flower's SecAgg+, as many clients, one process, no broker: s a round",
+            ", ".join(map(str, (row["flower"] or {}).get("round_s", ["not measured"]))),
+        ],
     ]
     return (
         table(["what", "measured"], lines)
@@ -227,7 +231,7 @@ def main(flower_python: str | None) -> None:
     )
     texts = [f"# Measurements of {begun:%Y-%m-%d %H:%M} UTC", described]
     for title, (script, arguments, text) in MEASUREMENTS.items():
-        extra = ("--flower-python", flower_python) if flower_python and script == "secagg.py" else ()
+        extra = ("--flower-python", flower_python) if flower_python and script in {"secagg.py", "kafka_round.py"} else ()
         rows = rows_of(script, *arguments, *extra)
         raw["measured"][script] = rows
         texts.append(f"## {title}\n\n`python benchmarks/{' '.join((script, *arguments))}`\n\n{text(rows)}")
