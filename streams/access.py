@@ -64,7 +64,7 @@ class AccessRule:
         return f"{self.principal.removeprefix('User:')} {self.permission} {self.operation} {self.resource} {names}{self.name}{where}"
 
 
-_ALONE: Final = tuple(map(alone, (Role.AGGREGATOR, Role.AUDIT, Role.CONSOLE)))
+_ALONE: Final = tuple(map(alone, (Role.OPERATOR, Role.AGGREGATOR, Role.AUDIT, Role.CONSOLE)))
 _OF_INSTITUTION: Final = (Role.INSTITUTION, Role.PORTAL)
 
 

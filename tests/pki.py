@@ -21,7 +21,7 @@ from riverbank.provisioning.transport_certificates import (
     request,
     sign_request,
 )
-from streams.access import Principal, alone
+from streams.access import Principal
 from streams.settings import TlsSettings
 from streams.tls import Tls, open_tls
 from streams.topology import Role
@@ -29,7 +29,7 @@ from streams.topology import Role
 FEDERATION = "pki"
 DAY = timedelta(days=1)
 BROKER = Principal("kafka", Role.BROKER)
-OPERATOR = alone(Role.OPERATOR)
+OPERATOR = Principal("admin", Role.OPERATOR)  # Above the access lists, unlike the federation's own `operator`.
 
 
 class Pki:

@@ -25,7 +25,10 @@ pytestmark = pytest.mark.broker
 
 def configured(secured: Secured, directory: Path, **cluster: object) -> Path:
     tls = secured.pki.files(OPERATOR).model_dump(mode="json", exclude_none=True)
-    return write_settings(directory / "topics.toml", {"cluster": {"bootstrap": secured.bootstrap, "tls": tls, "replication": 1, **cluster}})
+    return write_settings(
+        directory / "topics.toml",
+        {"cluster": {"bootstrap": secured.bootstrap, "tls": tls, "replication": 1, "operator": OPERATOR.party, **cluster}},
+    )
 
 
 def riverbank(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +61,7 @@ def test_a_certificate_that_is_no_operators(secured: Secured, tmp_path: Path):
     done = riverbank("apply", "--config", str(configured(secured, tmp_path, institutions=["ash-bank"], tls=tls)))
 
     assert done.returncode == 2
-    assert done.stderr.startswith(f"riverbank: {tls['cert_file']}: is CN=ash-bank,OU=portal,O=pki, not operator.operator's")
+    assert done.stderr.startswith(f"riverbank: {tls['cert_file']}: is CN=ash-bank,OU=portal,O=pki, not admin.operator's")
 
 
 async def test_somebody_else_with_an_operators_role(secured: Secured):
