@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from federation.messages import HeadName
 from riverbank.embedded.configuration import BrokerTls
 from riverbank.embedded.kafka import EmbeddedKafka
 from riverbank.processes import Supervisor
@@ -133,7 +134,8 @@ class Apart:
         )
         for name, site in self.banks.items():
             worker, portal, source = (Principal(name, role) for role in (Role.INSTITUTION, Role.PORTAL, Role.SOURCE))
-            own = site.cluster(worker) | {"state_dir": str(site.directory / "state")}
+            unlimited = {head.value: {"epsilon_max": "unlimited"} for head in HeadName}  # The heads' usual rounds have no noise.
+            own = site.cluster(worker) | {"state_dir": str(site.directory / "state"), "privacy": unlimited}
             site.host.do(site.start("worker", ["institution", "run"], self._party(worker) | {"institution": own}))
             web = site.cluster(portal) | {
                 "state_dir": str(site.directory / "web"),
