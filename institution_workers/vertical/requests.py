@@ -85,9 +85,10 @@ class Requests:
 
     async def _begin(self, asked: m.VerticalAsked, record: Record, now_ms: int) -> None:
         try:
-            await self._intersect(asked.policy, asked, record) if asked.verb is m.VerticalVerb.INTERSECT else await self._train(
-                asked, record, warm=asked.warm
-            )
+            if asked.verb is m.VerticalVerb.INTERSECT:
+                await self._intersect(asked.policy, asked, record)
+            else:
+                await self._train(asked, record, warm=asked.warm)
         except OwnFault as fault:
             self._save(record, [self._desk.told(asked.request_id, now_ms, done=False, detail=str(fault))])
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from federation import messages as m
-from federation.errors import PeerFault
+from federation.errors import OwnFault, PeerFault
 from federation.secagg.keys import Secret
 from federation.vertical import bank, partner
 from federation.vertical.effects import (
@@ -139,6 +139,9 @@ class Runs:
 
     async def begin(self, event: StartIntersection | StartTraining, within: Callable[[], None]) -> None:
         """Bank: begin a run, and do `within` in the same turn; OwnFault if one is under way, or this one cannot be."""
+        await self._registry.catch_up()
+        if self._own.peer not in self._registry.directory.certificates:
+            raise OwnFault(f"the federation has certified nobody called {self._own.peer}: check vertical.peer")
         async with self._one_at_a_time:
             await self._turn(event, within=within)
         await self._flush()

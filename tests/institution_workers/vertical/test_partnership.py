@@ -247,6 +247,20 @@ async def test_a_run_without_an_answer_is_abandoned(taught):
     assert taught.partner.runs.state.version == again.version > version
 
 
+async def test_a_partner_that_nobody_certified_is_said_so(tmp_path):
+    """The request is told; the worker goes on."""
+    world = World(tmp_path)
+    await world.populate()
+    await world.quiet()
+    told = await world.do(INTERSECT)
+
+    assert (told.done, "certified nobody called partner" in told.detail) == (False, True)
+    await world.certify()
+    assert (await world.do(INTERSECT)).done
+    for party in world.parties.values():
+        party.stop()
+
+
 # --- online -----------------------------------------------------------------------------------------------------
 async def test_new_applications_are_aligned_and_learned_by_themselves(tmp_path):
     """Events arrive; after enough of them the bank intersects and trains, from zero and then from what is known."""
