@@ -35,6 +35,7 @@ from federation.rounds.coordinator_state import CoordinatorSettings
 from federation.secagg.keys import Secret
 from streams.access import Principal, aggregator_group
 from streams.courier import Courier
+from streams.expiry import EXPIRING, ExpiryWatch
 from streams.identity import KEEP_UP_S, Identity, key_file
 from streams.kafka import KafkaLog
 from streams.parties import Parties
@@ -215,10 +216,13 @@ async def _started(door: FaustDoor, agents: Agents, office: Office) -> None:
 
 async def _keep_up(agents: Agents, office: Office) -> None:
     """For ever: a certificate, or an operator's word on a member, counts within about a second."""
+    expiry = ExpiryWatch()
     while True:
         await asyncio.sleep(KEEP_UP_S)
         try:
             await office.identity.keep_up()
+            for party, sentence in expiry.look(office.parties.directory, office.clock.now_ms()):
+                await office.courier.send(office.courier.prepare_fault(EXPIRING, party, sentence, None, office.clock.now_ms()))
         except LogUnavailable as away:
             _log.warning("who is who cannot be read", reason=str(away))
             await office.parties.close()

@@ -6,6 +6,7 @@ Never signs with a key that the federation has not certified while it has certif
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +14,7 @@ import structlog
 
 from federation.errors import OwnFault
 from federation.members.keys import KeyRing, PartyKeys
+from streams.expiry import ExpiryWatch
 from streams.parties import Parties
 from streams.passphrases import passphrase
 from streams.settings import PartySettings, read_private_file
@@ -46,6 +48,7 @@ class Identity:
         """Every key held."""
         self._signing: PartyKeys = self.ring.newest
         self._serial = 0
+        self._expiry: Final = ExpiryWatch()
 
     def sign(self, signed: bytes) -> bytes:
         """The signature of our current key."""
@@ -56,9 +59,10 @@ class Identity:
         await self.keep_up()
 
     async def step(self, _wait_ms: int) -> int:
-        """Keep up once, after a while: what is said of anybody counts here within about a second."""
+        """Keep up once, after a while: what is said of anybody counts here within about a second. Warns when our certificate is about to expire."""
         await asyncio.sleep(KEEP_UP_S)
         await self.keep_up()
+        self._expiry.look(self._parties.directory, time.time_ns() // 1_000_000, only=[self.party])
         return 0
 
     async def keep_up(self) -> None:

@@ -39,6 +39,7 @@ SCORE_SECONDS: Final = Histogram("riverbank_score_seconds", "One score or recomm
 HTTP_REQUESTS: Final = Counter("riverbank_http_requests_total", "HTTP requests answered", ["method", "route", "status"])
 HTTP_SECONDS: Final = Histogram("riverbank_http_request_seconds", "From a request to its answer", ["route"], buckets=_FAST_SECONDS)
 # --- the process -------------------------------------------------------------------------------------------------
+CERTIFICATE_SECONDS: Final = Gauge("riverbank_certificate_expiry_seconds", "Until a party's newest certificate expires", ["party"])
 DEGRADED: Final = Gauge("riverbank_degraded", "1 while something this process needs is away, else 0", ["part"])
 AUDIT_ENTRIES: Final = Counter("riverbank_audit_entries_total", "Entries appended to the audit's ledger")
 AUDIT_INDEX_LAG: Final = Gauge("riverbank_audit_index_lag_entries", "Entries of the audit's ledger that ClickHouse does not have yet")

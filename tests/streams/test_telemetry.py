@@ -59,6 +59,7 @@ def test_metrics_are_named_as_prometheus_asks():
         assert metric._name.startswith("riverbank_")
         assert not metric._name.endswith(("_ms", "_milliseconds", "_kb"))
         assert set(metric._labelnames) <= {
+            "party",
             "topic",
             "head",
             "reason",
