@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -70,6 +71,23 @@ def test_adding_a_customer_changes_nobody_else(others, update, place):
     difference = total(with_him) - total(without)
 
     assert sum(int(value) ** 2 for value in difference) <= USUAL["clip_quanta"] ** 2 + USUAL["count_quanta"] ** 2
+
+
+small = st.lists(st.dictionaries(st.integers(0, DIMENSION - 1), st.floats(-0.03, 0.03), max_size=DIMENSION), max_size=6)
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(people=small, seed=st.integers(0, 99), norm=st.sampled_from([0.5, 0.25, 1.0]))
+def test_a_customer_is_off_by_less_than_one_quantum(people, seed, norm):
+    """Against rational arithmetic: every coordinate of a sum of customers who are not cut is less than one quantum a customer away."""
+    clip_quanta = int(128 * norm)  # 128 quanta a unit, so that multiplying is exact.
+    made = summed(people, **{**USUAL, "clip_norm": norm, "clip_quanta": clip_quanta}, stream=stream(seed))
+    for coordinate in range(DIMENSION):
+        exact = sum((Fraction(update.get(coordinate, 0.0)) * 128 for update in people), Fraction(0))
+        off = abs(Fraction(int(made.total[coordinate])) - exact)
+
+        assert off < len(people) or off == 0
+    assert made.clipped == 0
 
 
 def test_an_update_within_the_norm_is_whole_and_right_on_average():
