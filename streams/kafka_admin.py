@@ -40,9 +40,8 @@ _PERMISSIONS: Final = {2: "deny", 3: "allow"}
 class KafkaAdmin:
     """A connection to one cluster for whoever may change it."""
 
-    def __init__(self, admin: AIOKafkaAdminClient, answer_s: float) -> None:
+    def __init__(self, admin: AIOKafkaAdminClient) -> None:
         self._admin: Final = admin
-        self._answer_s: Final = answer_s
 
     @classmethod
     @asynccontextmanager
@@ -52,7 +51,7 @@ class KafkaAdmin:
         try:
             async with explained(bootstrap, tls), asyncio.timeout(answer_ms / 1000):
                 await client.start()
-                yield cls(client, answer_ms / 1000)
+                yield cls(client)
         finally:
             await client.close()
 

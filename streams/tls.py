@@ -83,7 +83,7 @@ class _RenewingContext(ssl.SSLContext):
         if _changed_ns(self._files) != self._changed:
             try:
                 self.renew(self._files, self._principal)
-            except SettingsError as error:  # Being replaced just now, or badly.
+            except (SettingsError, OSError) as error:  # Being replaced just now, or badly.
                 _log.warning("certificate not renewed", reason=str(error))
         return super().wrap_bio(*arguments, **options)
 
@@ -163,8 +163,11 @@ def _principal(path: Path, certificate: x509.Certificate) -> Principal:
 
 
 def _owner_problem(path: Path, certificate: x509.Certificate, principal: Principal) -> str | None:
-    if _principal(path, certificate) == principal:
-        return None
+    try:
+        if _principal(path, certificate) == principal:
+            return None
+    except SettingsError as error:
+        return str(error)
     return f"{path}: is {_subject(certificate)}, not {principal.name}'s (CN={principal.party},OU={principal.role})"
 
 
