@@ -14,7 +14,8 @@ import pytest
 from federation import messages as m
 from riverbank.provisioning.federations import AGGREGATOR, create_federation, write_settings
 from streams.codec import encode
-from streams.kafka import KafkaLog, provision_topics
+from streams.kafka import KafkaLog
+from streams.kafka_admin import provision_topics
 from streams.passphrases import VARIABLE
 from streams.ports import Outgoing, Position
 from streams.topology import APPLICATIONS, ATTRIBUTES, FEDERATION_TOPICS, OUTCOMES, OWN_TOPICS, VERTICAL
