@@ -82,7 +82,7 @@ def print_result(result: Result, console: Console) -> None:
     for caption, (header, lines) in sections(result):
         table = Table(title=caption, title_justify="left")
         for number, name in enumerate(header):
-            table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number > 0, min_width=6)
+            table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number > 0, min_width=6 if number else 24)
         for line in lines:
             table.add_row(*line)
         console.print(table)
