@@ -44,7 +44,7 @@ def compared(result: Result) -> tuple[list[str], list[list[str]]]:
 def by_institution(result: Result) -> tuple[list[str], list[list[str]]]:
     """Header and lines: the leading measure, one line per institution and one column per row of the result."""
     measure = MEASURES[HeadName(result.head)][0]
-    header = ["institution", "rows", *(named(row).replace(" ", "\n", 1) for row in result.rows)]
+    header = ["institution", "rows", *(named(row) for row in result.rows)]
     lines = []
     for name, quality in result.rows[0].institutions.items():
         shown = [_number(row.institutions[name][measure]) if name in row.institutions else NOTHING for row in result.rows]

@@ -142,6 +142,8 @@ def test_the_report_stands_alone_and_again_is_the_same(tmp_path):
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
     assert json.loads((tmp_path / "first" / "results.json").read_text())[0]["data_set"] == "generator-credit"
     assert "| federated-masked served, every 150 |" in (tmp_path / "first" / "results.md").read_text()
+    tables = [line for line in (tmp_path / "first" / "results.md").read_text().splitlines() if "|" in line]
+    assert all(line.startswith("|") and line.endswith("|") for line in tables)
     assert page.count("<svg") == 3
     links = set(re.findall(r'(?:src|href)="([^"#][^"]*)"', page))
     assert (
