@@ -285,7 +285,9 @@ class Learner:
     def _teach(self, head: HeadName, customer: str, lesson: Lesson) -> None:
         """Both models learn it now; the federation hears of it with whatever else this customer teaches until the next contribution."""
         self.pupils[head].teach(*lesson)
-        if not self._window.add(head, customer, lesson):
+        active, positive = lesson
+        own = self._encoders.fraud.contributed(active) if head is HeadName.FRAUD else active
+        if not self._window.add(head, customer, (own, positive)):
             self.count(Count.UNSHARED, head)
 
     # --- what is said, without learning -------------------------------------------------------------------------

@@ -28,6 +28,9 @@ QUANTITIES: Final = (
 )
 """What `encode` computes, in the order the schema must declare."""
 
+OF_OTHERS: Final = frozenset({"terminal_payments", "terminal_frauds", "terminal_fraud_rate"})
+"""Those that other customers' payments make: they score here, and are no part of what a customer contributes (docs/privacy.md)."""
+
 
 class FraudEncoder:
     """Turns a payment and what is remembered into the coordinates that are 1 for it; what is unknown or usual has none."""
@@ -39,9 +42,13 @@ class FraudEncoder:
         )
         names = [INTERCEPT]
         self._bins = []  # (first coordinate, bins)
+        of_others: set[int] = set()
         for bins in schema.numbers:
             self._bins.append((len(names), bins))
+            if bins.name in OF_OTHERS:
+                of_others.update(range(len(names), len(names) + len(bins.values)))
             names += [f"{bins.name}={value}" for value in bins.values]
+        self._of_others = frozenset(of_others)
         self._bucket_first = len(names)
         self._buckets = int(schema.declared["terminal_buckets"])
         require(self._buckets > 0, "terminals need a bucket")
@@ -65,6 +72,10 @@ class FraudEncoder:
         hashed = hashlib.blake2b(payment.terminal.encode(), digest_size=8).digest()
         active.append(self._bucket_first + int.from_bytes(hashed, "little") % self._buckets)
         return tuple(active)
+
+    def contributed(self, active: Active) -> Active:
+        """Of the coordinates of a payment, those that its customer's own events have made."""
+        return tuple(index for index in active if index not in self._of_others)
 
 
 def quantities(payment: CardTransaction, behaviour: Behaviour) -> tuple[float | None, ...]:
