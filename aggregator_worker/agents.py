@@ -13,7 +13,7 @@ import structlog
 
 from aggregator_worker.app import Handler, Partition
 from aggregator_worker.chunk_owner import ChunkOwner
-from aggregator_worker.lane import LaneShell
+from aggregator_worker.head_shell import HeadShell
 from federation.errors import require
 from streams.ports import Record
 from streams.topology import CHUNKS, ROUNDS, SUM_REQUESTS, SUMS
@@ -30,7 +30,7 @@ class Agents:
 
     def __init__(
         self,
-        new_lane: Callable[[int], LaneShell | None],
+        new_lane: Callable[[int], HeadShell | None],
         new_owner: Callable[[int], ChunkOwner],
         on_failure: Callable[[BaseException], None],
     ) -> None:
@@ -38,7 +38,7 @@ class Agents:
         self._new_lane: Final = new_lane
         self._new_owner: Final = new_owner
         self._on_failure: Final = on_failure
-        self._lanes: dict[int, LaneShell | None] = {}
+        self._lanes: dict[int, HeadShell | None] = {}
         self._owners: dict[int, ChunkOwner] = {}
         self._rebuilding: set[asyncio.Task[None]] = set()
 

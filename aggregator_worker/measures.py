@@ -1,44 +1,61 @@
-"""A lane's metrics: the phase it is in, how long rounds take, what becomes of contributions.
+"""A head's metrics: the phase its lanes are in, how long rounds take, what becomes of contributions.
 
-Called by `lane` after every step.
+Called by `head_shell` after every step.
 Never changes what it looks at."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from federation.ids import Lane
-from federation.messages import MaskedUpdate, ModelPublished, RoundAbandoned
+from federation.messages import GroupsMerged, HeadName, MaskedUpdate, MergeAbandoned, ModelPublished, RoundAbandoned, SumOpened
 from federation.rounds.effects import Event, Received
+from federation.rounds.head_coordinator_state import HeadCoordinatorState
+from federation.rounds.head_transcript import LaneKey, lane_key
 from federation.rounds.phases import RoundPhase
-from federation.rounds.transcript import Transcript
+from federation.rounds.transcript import LaneMessage
 from streams.telemetry import CONTRIBUTIONS, ROUND_NUMBER, ROUND_SECONDS, ROUND_STATE
 
 
 class Measures:
-    """Of one lane; several groups of a head share their head's series."""
+    """Of one head; its groups have series of their own, named as their lanes are."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._head: Final = lane.head.value
+    def __init__(self, head: HeadName) -> None:
+        self._head: Final = head.value
 
-    def note(self, before: Transcript, after: Transcript, event: Event) -> None:
+    def note(self, before: HeadCoordinatorState, after: HeadCoordinatorState, event: Event) -> None:
         """What changed with this event."""
-        phase = after.round.phase if after.round else RoundPhase.IDLE
-        for each in RoundPhase:
-            ROUND_STATE.labels(head=self._head, state=each.name.lower()).set(each is phase)
-        ROUND_NUMBER.labels(head=self._head).set(after.round_next - 1)
+        for lane in after.lanes.values():
+            phase = lane.transcript.round.phase if lane.transcript.round else RoundPhase.IDLE
+            for each in RoundPhase:
+                ROUND_STATE.labels(head=str(lane.transcript.lane), state=each.name.lower()).set(each is phase)
+        ROUND_NUMBER.labels(head=self._head).set(after.head.round_next - 1)
         if not isinstance(event, Received):
             return
         message = event.message
+        if isinstance(message, LaneMessage) and lane_key(message) in before.lanes:
+            self._note_lane(before, after, lane_key(message), message)
+        elif before.head.gathering is not None and after.head.gathering is None:
+            if isinstance(message, GroupsMerged):
+                self._ended(self._head, "published", message.published_at_ms - before.head.opened_at_ms)
+            elif isinstance(message, MergeAbandoned):
+                self._ended(self._head, "abandoned", message.abandoned_at_ms - before.head.opened_at_ms)
+
+    def _note_lane(self, before: HeadCoordinatorState, after: HeadCoordinatorState, key: LaneKey, message: LaneMessage) -> None:
+        was = before.lanes[key].transcript
+        known = after.lanes[key].transcript if key in after.lanes else was
         if isinstance(message, MaskedUpdate):
             # An update that the transcript did not take is late, a stranger's, or wrong.
-            CONTRIBUTIONS.labels(head=self._head, result="refused" if after is before else "taken").inc()
-        elif before.round is not None and after.round is None:
+            CONTRIBUTIONS.labels(head=self._head, result="refused" if known is was else "taken").inc()
+        elif was.round is not None and known.round is None:
+            lane, opened_ms = str(was.lane), was.round.opened.opened_at_ms
             if isinstance(message, ModelPublished):
-                self._ended("published", message.published_at_ms - before.round.opened.opened_at_ms)
+                self._ended(lane, "published", message.published_at_ms - opened_ms)
+                CONTRIBUTIONS.labels(head=self._head, result="summed").inc(len(message.contributors))
+            elif isinstance(message, SumOpened):
+                self._ended(lane, "summed", message.opened_at_ms - opened_ms)
                 CONTRIBUTIONS.labels(head=self._head, result="summed").inc(len(message.contributors))
             elif isinstance(message, RoundAbandoned):
-                self._ended("abandoned", message.abandoned_at_ms - before.round.opened.opened_at_ms)
+                self._ended(lane, "abandoned", message.abandoned_at_ms - opened_ms)
 
-    def _ended(self, outcome: str, lasted_ms: int) -> None:
-        ROUND_SECONDS.labels(head=self._head, outcome=outcome).observe(max(0, lasted_ms) / 1000)
+    def _ended(self, lane: str, outcome: str, lasted_ms: int) -> None:
+        ROUND_SECONDS.labels(head=lane, outcome=outcome).observe(max(0, lasted_ms) / 1000)

@@ -1,6 +1,6 @@
 """What the aggregator's agents share: the log, who is certified, the courier, the clock; opening, saying and refusing.
 
-Called by `lane`, `chunk_owner` and `wiring`.
+Called by `head_shell`, `chunk_owner` and `wiring`.
 Never decides what is said: it signs, sends and counts."""
 
 from __future__ import annotations

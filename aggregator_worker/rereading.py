@@ -1,6 +1,6 @@
 """Reading a partition again: a range of it, or backwards from its end in windows.
 
-Called by `lane` (rebuild, newest model) and `chunk_owner` (pieces that are to be added or subtracted).
+Called by `head_shell` (rebuild, newest model) and `chunk_owner` (pieces that are to be added or subtracted).
 Never moves anybody's offsets, and never holds more than one window."""
 
 from __future__ import annotations

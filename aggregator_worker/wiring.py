@@ -18,7 +18,7 @@ import structlog
 from aggregator_worker.agents import Agents
 from aggregator_worker.app import FaustDoor, FaustTerms
 from aggregator_worker.chunk_owner import ChunkOwner
-from aggregator_worker.lane import LaneShell
+from aggregator_worker.head_shell import HeadShell
 from aggregator_worker.office import Office, SystemClock
 from aggregator_worker.rereading import ends_of
 from aggregator_worker.watchdog import Watchdog
@@ -32,6 +32,7 @@ from federation.limits import CHUNK_LENGTH_MAX, COHORT_MIN, NOISE_SIGMA_MAX
 from federation.messages import HeadName, RoundParameters
 from federation.privacy.accountant import cost, epsilon_of, multiplier_for, noise_multiplier, noise_sigma
 from federation.rounds.coordinator_state import CoordinatorSettings
+from federation.rounds.head_coordinator_state import Grouping
 from federation.secagg.keys import Secret
 from streams.access import Principal, aggregator_group
 from streams.courier import Courier
@@ -87,6 +88,13 @@ def coordinator_settings(
         shares_wait_ms=asked.epoch_wait_ms,
         server_step=head_settings.server_step,
     )
+
+
+def grouping(settings: HeadSettings) -> Grouping | None:
+    """Into which groups the institutions are drawn; None for a head without groups."""
+    if settings.groups == 1:
+        return None
+    return Grouping(groups=settings.groups, rule=settings.group_rule, trim=settings.trim, groups_min=settings.groups_needed)
 
 
 def round_parameters(settings: HeadSettings, layout: Layout) -> RoundParameters:
@@ -147,14 +155,15 @@ async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], La
         tls = open_tls(settings.federation.tls, Principal(settings.party.name, Role.AGGREGATOR))
         office = await _open_office(settings, tls, stack)
 
-        def new_lane(partition: int) -> LaneShell | None:
+        def new_head(partition: int) -> HeadShell | None:
             head = tuple(HeadName)[partition]
             if head not in settings.aggregator.heads:
                 return None
             lane = coordinator_settings(settings, head, layout_of(head), office.identity.ring.sealing_secrets)
-            return LaneShell(lane, office, on_failure, settings.aggregator.members_problem)
+            problem = partial(settings.aggregator.members_problem, head)
+            return HeadShell(lane, grouping(settings.aggregator.heads[head]), office, on_failure, problem)
 
-        agents = Agents(new_lane, partial(ChunkOwner, office=office), on_failure)
+        agents = Agents(new_head, partial(ChunkOwner, office=office), on_failure)
         stack.callback(agents.close)
         terms = FaustTerms(
             aggregator_group(settings.federation.name, settings.party.name),

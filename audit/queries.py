@@ -20,6 +20,8 @@ _PATIENCE_S: Final = 3.0
 _LOOK_S: Final = 0.1
 _LATEST_MS: Final = 4_102_444_800_000  # The year 2100.
 
+# A head's entries, and those of its groups (credit/2).
+_OF_HEAD: Final = "({head:String} = '' OR e.head = {head:String} OR startsWith(e.head, concat({head:String}, '/')))"
 _EXCHANGE: Final = """
     toUnixTimestamp64Milli(e.sent_at) AS sent_at_ms, toUnixTimestamp64Milli(e.logged_at) AS logged_at_ms,
     e.actor AS actor, e.action AS action, e.topic AS topic, e.head AS head, e.epoch AS epoch, e.round AS round,
@@ -68,19 +70,19 @@ QUERIES: Final[Mapping[str, Query]] = {
         """
     ),
     "rounds": Query(
-        """
+        f"""
         SELECT e.head AS head, e.epoch AS epoch, e.round AS round, count() AS entries, uniqExact(e.actor) AS actors,
             countIf(e.accused != '') AS faults, sum(e.size_bytes) AS bytes,
             toUnixTimestamp64Milli(min(e.sent_at)) AS first_sent_at_ms, toUnixTimestamp64Milli(max(e.sent_at)) AS last_sent_at_ms
-        FROM entries AS e FINAL WHERE e.round > 0 AND ({head:String} = '' OR e.head = {head:String})
-        GROUP BY head, epoch, round ORDER BY last_sent_at_ms DESC, head, round DESC LIMIT {limit:UInt32}
-        """,
+        FROM entries AS e FINAL WHERE e.round > 0 AND {_OF_HEAD}
+        GROUP BY head, epoch, round ORDER BY last_sent_at_ms DESC, head, round DESC LIMIT {{limit:UInt32}}
+        """,  # noqa: S608 Every part is a constant of this file.
         {"head": "", "limit": 100},
     ),
     "search": Query(
         f"""
         SELECT {_EXCHANGE} FROM entries AS e FINAL
-        WHERE ({{head:String}} = '' OR e.head = {{head:String}}) AND ({{round:Int64}} < 0 OR e.round = {{round:Int64}})
+        WHERE {_OF_HEAD} AND ({{round:Int64}} < 0 OR e.round = {{round:Int64}})
             AND ({{epoch:Int64}} < 0 OR e.epoch = {{epoch:Int64}})
             AND ({{actor:String}} = '' OR e.actor = {{actor:String}}) AND ({{accused:String}} = '' OR e.accused = {{accused:String}})
             AND ({{action:String}} = '' OR e.action = {{action:String}}) AND ({{topic:String}} = '' OR e.topic = {{topic:String}})

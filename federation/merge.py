@@ -1,20 +1,21 @@
-"""From the opened sum's mean to the next global model, and from several cohorts' means to one.
+"""From the opened sum's mean to the next global model, and from several groups' means to one.
 
-Called by `rounds.coordinator` once a round's sum is open.
+Called by `rounds.decisions` once a round's sum is open, and by `rounds.merging`.
 Never lets a number that is not finite into a model."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from federation.errors import OwnFault
+from federation.messages import GroupRule
 
 Vector: TypeAlias = NDArray[np.float64]
-GroupRule: TypeAlias = Literal["mean", "median", "trimmed_mean"]
 
 
 def next_model(base: Vector, mean_delta: Vector, *, server_step: float = 1.0) -> Vector:
@@ -31,25 +32,33 @@ def next_model(base: Vector, mean_delta: Vector, *, server_step: float = 1.0) ->
     return model
 
 
-def combine_groups(means: Sequence[Vector], weights: Sequence[float], *, rule: GroupRule = "mean") -> Vector:
-    """One mean delta, float64[d], from one per cohort.
+def combine_groups(means: Sequence[Vector], weights: Sequence[float], *, rule: GroupRule, trim: int = 0) -> Vector:
+    """One mean delta, float64[d], from one per group; the same bits on every machine, so that members can compare digests.
 
-    "mean" weighs by `weights` (customers); "median" and "trimmed_mean" (a quarter of the cohorts off each end) go
-    coordinate by coordinate and ignore weights, so that no cohort buys influence by claiming customers
-    (Yin et al., ICML 2018). OwnFault for no cohort, unequal lengths, a weight that is not positive, or numbers not finite.
+    "mean" weighs by `weights` (customers). "median" and "trimmed_mean" (without the `trim` largest and smallest) go coordinate
+    by coordinate and ignore weights, so that no group buys influence by claiming customers (Yin et al., ICML 2018).
+    OwnFault for no group, unequal lengths, a weight that is not positive, numbers not finite, or nothing left after trimming.
     """
     if not means or len(means) != len(weights):
         raise OwnFault(f"{len(means)} means with {len(weights)} weights")
     if any(mean.shape != means[0].shape or mean.ndim != 1 for mean in means):
-        raise OwnFault("cohorts' means differ in length")
+        raise OwnFault("groups' means differ in length")
     stacked = np.stack([mean.astype(np.float64) for mean in means])
-    shares = np.array(weights, dtype=np.float64)
-    if not (np.isfinite(stacked).all() and np.isfinite(shares).all() and (shares > 0).all()):
-        raise OwnFault("a cohort's mean is not finite or its weight not positive")
-    if rule == "mean":
-        combined: Vector = (shares / shares.sum()) @ stacked
-        return combined
-    if rule == "median":
-        return np.asarray(np.median(stacked, axis=0), dtype=np.float64)
-    trimmed = len(means) // 4
-    return np.asarray(np.sort(stacked, axis=0)[trimmed : len(means) - trimmed].mean(axis=0), dtype=np.float64)
+    if not np.isfinite(stacked).all() or not all(math.isfinite(weight) and weight > 0 for weight in weights):
+        raise OwnFault("a group's mean is not finite or its weight not positive")
+    if rule is GroupRule.MEAN:
+        return _added([weight * mean for weight, mean in zip(weights, stacked, strict=True)]) / sum(weights)
+    # Both cut the same number of groups off each end; of the median one or two remain.
+    cut = (len(means) - 1) // 2 if rule is GroupRule.MEDIAN else trim
+    kept = np.sort(stacked, axis=0)[cut : len(means) - cut]
+    if cut < 0 or not len(kept):
+        raise OwnFault(f"nothing is left of {len(means)} groups without {trim} at each end")
+    return _added(list(kept)) / len(kept)
+
+
+def _added(vectors: Sequence[Vector]) -> Vector:
+    # One after the other: numpy's own reductions add in an order that depends on the processor.
+    total = vectors[0].copy()
+    for vector in vectors[1:]:
+        total += vector
+    return total

@@ -56,7 +56,7 @@ class AuditEntry:
     topic: str
     """Where; empty for a fault."""
     head: str
-    """Which head; empty where none."""
+    """Which head, or which group of it (credit/2); empty where none."""
     epoch: int
     """0 where none."""
     round: int
@@ -224,7 +224,7 @@ class ChunkRefused:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -246,7 +246,7 @@ class ChunkSummed:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -328,18 +328,12 @@ class DeadLetter:
     """The value, cut at 64 KiB."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndingSaved:
-    """How the last round ended. Part of an institution's own saved state."""
+class GroupRule(StrEnum):
+    """How the means of several groups become one."""
 
-    epoch: int
-    """Which epoch."""
-    round: int
-    """Which round."""
-    digest: bytes
-    """Of the payload that ended it."""
-    abandoned: bool
-    """Whether without a model."""
+    MEAN = "mean"
+    MEDIAN = "median"
+    TRIMMED_MEAN = "trimmed_mean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,13 +363,127 @@ class RoundParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsInvited:
+    """The aggregator invites institutions to draw lots for groups, each of which will set up keys of its own."""
+
+    head: HeadName
+    """Which head."""
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    invited: tuple[str, ...]
+    """Institutions invited, sorted."""
+    serials: tuple[int, ...]
+    """Of each institution invited, in the same order: the lowest certificate serial that it may speak under."""
+    groups: int
+    """Into how many groups; fewer where a group would fall below the least cohort."""
+    rule: GroupRule
+    """How the groups' means become one."""
+    trim: int
+    """Of a trimmed mean: how many groups are left out at each end of each coordinate; else 0."""
+    groups_min: int
+    """A round with sums of fewer groups makes no model."""
+    server_step: float
+    """How far to go along the combined mean."""
+    sealed_deadline_ms: int
+    """Sealed lots after this are too late."""
+    revealed_deadline_ms: int
+    """Lots revealed after this are too late."""
+    parameters: RoundParameters
+    """For every round of every group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LotListed:
+    """Whose lot counts, and what it was committed to. Part of LotsFixed and of saved states."""
+
+    institution: str
+    """Whose lot."""
+    commitment: bytes
+    """As sealed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LotsFixed:
+    """The aggregator fixes whose lots count, while it can know no lot but its friends'."""
+
+    head: HeadName
+    """Which head."""
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    lots: tuple[LotListed, ...]
+    """Sorted by institution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LotRevealed:
+    """An institution opens its lot; with the last one, everybody knows who is in which group."""
+
+    head: HeadName
+    """Which head."""
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    institution: str
+    """Whose lot."""
+    fixed_digest: bytes
+    """Of the LotsFixed payload it has seen."""
+    lot: bytes
+    """32 bytes it has drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawingSaved:
+    """A drawing as the log shows it. Part of an institution's own saved state."""
+
+    invited: GroupsInvited
+    """The invitation."""
+    digest: bytes
+    """Of its payload."""
+    sealed: tuple[LotListed, ...]
+    """Commitments said, by institution."""
+    fixed: LotsFixed | None
+    """Once fixed."""
+    fixed_digest: bytes
+    """Of its payload; empty before."""
+    revealed: tuple[LotRevealed, ...]
+    """Lots revealed, by institution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawingVoided:
+    """The drawing came to nothing; the next one begins anew."""
+
+    head: HeadName
+    """Which head."""
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    reason: str
+    """For a person."""
+    at_fault: tuple[str, ...]
+    """Who sealed a lot and did not reveal it, sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndingSaved:
+    """How the last round ended. Part of an institution's own saved state."""
+
+    epoch: int
+    """Which epoch."""
+    round: int
+    """Which round."""
+    digest: bytes
+    """Of the payload that ended it."""
+    abandoned: bool
+    """Whether without a model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpochAnnounced:
     """The aggregator invites institutions to set up keys for the next rounds."""
 
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     rounds: int
@@ -401,7 +509,7 @@ class EpochClosed:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     reason: str
@@ -415,7 +523,7 @@ class EpochKeys:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     institution: str
@@ -443,7 +551,7 @@ class EpochReady:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     roster_digest: bytes
@@ -469,7 +577,7 @@ class EpochRoster:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     members: tuple[RosterMember, ...]
@@ -525,7 +633,7 @@ class EpochShares:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     institution: str
@@ -565,6 +673,298 @@ class FeedbackGiven:
     """What the person said."""
     occurred_at_ms: int
     """When it was given, milliseconds since 1970 UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumOpened:
+    """A group's round ended in an opened sum, whose chunks lie in the models' topic."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which group of that head, from 1."""
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    round: int
+    """Which round of that head; never reused, and the same for all groups."""
+    contributors: tuple[str, ...]
+    """Whose updates are in it, sorted."""
+    customers: int
+    """Customers behind it, as the noisy sum says."""
+    survivors_digest: bytes
+    """Of the SurvivorsNamed payload."""
+    sum_digest: bytes
+    """Of the opened sum, uint32 little-endian."""
+    opened_at_ms: int
+    """When."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatheringSaved:
+    """The round that a head's groups are in. Part of an institution's own saved state."""
+
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    round: int
+    """Which round of that head; never reused, and the same for all groups."""
+    opened: tuple[int, ...]
+    """Groups that have opened it."""
+    ended: tuple[int, ...]
+    """Groups that have ended it."""
+    sums: tuple[SumOpened, ...]
+    """Of those whose sum was opened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedSum:
+    """A group's sum in a merged model."""
+
+    group: int
+    """Which group."""
+    contributors: tuple[str, ...]
+    """As in its SumOpened."""
+    customers: int
+    """As in its SumOpened."""
+    sum_digest: bytes
+    """As in its SumOpened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsMerged:
+    """The groups' sums of a round became one new global model, by the rule of the drawing."""
+
+    head: HeadName
+    """Which head."""
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    round: int
+    """Which round of that head; never reused, and the same for all groups."""
+    version: int
+    """Of the new model; one more than the model the round started from."""
+    model_digest: bytes
+    """Of the new vector."""
+    base_digest: bytes
+    """Of the vector the round started from."""
+    sums: tuple[MergedSum, ...]
+    """Every sum that was opened in the round, by group."""
+    epsilon: float | None
+    """What participations_max rounds like this cost a customer at most, at the parameters' delta; null without noise."""
+    published_at_ms: int
+    """When."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumHelped:
+    """A sum that this institution helped to open and that gave no model. Part of its own saved state."""
+
+    round: int
+    """Which round."""
+    survivors: tuple[str, ...]
+    """Whose updates were in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialSeen:
+    """The highest certificate serial under which a party has spoken in a lane. Part of an institution's own saved state."""
+
+    party: str
+    """Who."""
+    serial: int
+    """Lower ones are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundOpened:
+    """A round begins."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which group of that head, from 1; 0 where the head has no groups."""
+    epoch: int
+    """Which key epoch of that head, from 1."""
+    round: int
+    """Which round of that head, from 1; never reused."""
+    ready_digest: bytes
+    """Of the EpochReady payload."""
+    model_version: int
+    """Version of the global model to start from."""
+    model_digest: bytes
+    """Of that model's vector."""
+    opened_at_ms: int
+    """When."""
+    masked_deadline_ms: int
+    """Updates after this are too late."""
+    unmask_deadline_ms: int
+    """The round is abandoned if it is not finished by then."""
+    survivors_min: int
+    """Fewer contributors than this: abandoned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundSaved:
+    """The open round as the log shows it. Part of an institution's own saved state."""
+
+    opened: RoundOpened
+    """The opening."""
+    digest: bytes
+    """Of its payload."""
+    phase: str
+    """Name of its phase (federation/rounds/phases.py)."""
+    updates: tuple[RecordSeen, ...]
+    """Masked updates."""
+    survivors: tuple[str, ...]
+    """Once named."""
+    survivors_digest: bytes
+    """Of the payload that named them; empty before."""
+    acks: tuple[RecordSeen, ...]
+    """Acks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharesHeld:
+    """A dealer's shares for this institution. Part of its own saved state; never sent."""
+
+    dealer: str
+    """Who dealt them."""
+    shares: bytes = field(repr=False)
+    """32 bytes for each round whose secrets are not yet erased."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretsSaved:
+    """An institution's secrets of one epoch. Part of its own saved state; never sent."""
+
+    epoch: int
+    """Which epoch."""
+    channel: bytes = field(repr=False)
+    """X25519 scalar that the channel keys are made of; empty once they are."""
+    first_left: int
+    """First round whose secrets are not erased."""
+    round_secrets: bytes = field(repr=False)
+    """32 bytes per round from first_left on."""
+    channel_keys: bytes = field(repr=False)
+    """32 bytes per roster member in roster order: the key of the boxes between it and us (zeros for ourselves); empty before our shares are dealt."""
+    held: tuple[SharesHeld, ...]
+    """Shares held, by dealer; our own of our own keys included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedBoxHeld:
+    """A boxed share of a peer's self-mask seed. Part of an institution's own saved state."""
+
+    dealer: str
+    """Whose seed."""
+    box: bytes
+    """Still closed."""
+    tag: bytes
+    """Commitment to the share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantSaved:
+    """Everything an institution's side of a lane must not forget between two runs. Kept in its own database; never sent."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which group; 0 where the head has none."""
+    party: str
+    """Whose state."""
+    now_ms: int | None
+    """Last time heard of."""
+    model_version: int
+    """Newest model the log names."""
+    model_digest: bytes
+    """Of its vector."""
+    model_known: bool
+    """Whether the log has named a model."""
+    epoch_first: int
+    """First epoch read of."""
+    epoch_last: int
+    """Last epoch announced."""
+    round_next: int
+    """First round not yet opened."""
+    opened_at_ms: int
+    """When the last round opened."""
+    current: EpochSaved | None
+    """The epoch of the rounds."""
+    pending: EpochSaved | None
+    """The epoch being set up."""
+    round: RoundSaved | None
+    """The open round."""
+    ended: EndingSaved | None
+    """How the last round ended."""
+    secrets: tuple[SecretsSaved, ...]
+    """Of the epochs in use and being set up."""
+    stage: str
+    """Name of our stage in the open round (federation/rounds/phases.py)."""
+    boxes: tuple[SeedBoxHeld, ...]
+    """Seed shares received in the open round."""
+    self_share: bytes | None = field(repr=False)
+    """Our own share of our self-mask seed, once masked."""
+    said: bytes
+    """secret_commitment of our masked update; empty before."""
+    unadopted: tuple[SumHelped, ...]
+    """Sums that gave no model; guards against differencing."""
+    serials: tuple[SerialSeen, ...]
+    """What each party has spoken under."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSaved:
+    """An institution's side of one lane. Part of its own saved state."""
+
+    epoch: int
+    """Of which drawing; 0 for the lane of a head without groups."""
+    state: ParticipantSaved
+    """Everything of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSaved:
+    """Everything an institution's side of a head must not forget between two runs. Kept in its own database; never sent."""
+
+    head: HeadName
+    """Which head."""
+    party: str
+    """Whose state."""
+    now_ms: int | None
+    """Last time heard of."""
+    model_version: int
+    """Newest model the log names."""
+    model_digest: bytes
+    """Of its vector."""
+    model_known: bool
+    """Whether the log has named a model."""
+    epoch_first: int
+    """First drawing read of."""
+    epoch_last: int
+    """Last drawing invited to."""
+    round_next: int
+    """First round not yet opened."""
+    opened_at_ms: int
+    """When the last round opened."""
+    current: DrawingSaved | None
+    """The drawing of the rounds."""
+    pending: DrawingSaved | None
+    """The drawing under way, or whose groups set up their keys."""
+    gathering: GatheringSaved | None
+    """The round that the groups are in."""
+    ended: EndingSaved | None
+    """How the last round of the groups ended."""
+    merged: GroupsMerged | None
+    """The newest model, if it was merged."""
+    merged_terms: GroupsInvited | None
+    """The terms it was merged on."""
+    lot: bytes | None = field(repr=False)
+    """Our lot in the drawing under way, until it is revealed."""
+    unadopted: tuple[SumHelped, ...]
+    """Sums of groups that are over that gave no model; guards against differencing."""
+    serials: tuple[SerialSeen, ...]
+    """What each party has spoken under."""
+    lanes: tuple[LaneSaved, ...]
+    """Of the head's own lane and of every group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -749,13 +1149,27 @@ class LoggedRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LotSealed:
+    """An institution commits to its lot, before it has seen anybody's."""
+
+    head: HeadName
+    """Which head."""
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    institution: str
+    """Whose lot."""
+    commitment: bytes
+    """To the lot (federation/rounds/lots.py)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedChunk:
     """A piece of a masked vector, sealed to the aggregator."""
 
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -777,7 +1191,7 @@ class MaskedUpdate:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -837,6 +1251,24 @@ class MembershipMasked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MergeAbandoned:
+    """A round of a head in groups ended without a model; the next one goes on."""
+
+    head: HeadName
+    """Which head."""
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    round: int
+    """Which round of that head; never reused, and the same for all groups."""
+    reason: AbandonReason
+    """Why."""
+    detail: str
+    """For a person."""
+    abandoned_at_ms: int
+    """When."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChunk:
     """A piece of a published global model."""
 
@@ -861,7 +1293,7 @@ class ModelPublished:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -877,7 +1309,7 @@ class ModelPublished:
     customers: int
     """Customers whose updates are in it, as the noisy sum says."""
     survivors_digest: bytes
-    """Of the SurvivorsNamed payload; the zero digest when several groups were merged."""
+    """Of the SurvivorsNamed payload."""
     sum_digest: bytes
     """Of the opened sum, uint32 little-endian."""
     noise_sigma: float
@@ -927,164 +1359,6 @@ class OutcomeObserved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundOpened:
-    """A round begins."""
-
-    head: HeadName
-    """Which head."""
-    group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
-    epoch: int
-    """Which key epoch of that head, from 1."""
-    round: int
-    """Which round of that head, from 1; never reused."""
-    ready_digest: bytes
-    """Of the EpochReady payload."""
-    model_version: int
-    """Version of the global model to start from."""
-    model_digest: bytes
-    """Of that model's vector."""
-    opened_at_ms: int
-    """When."""
-    masked_deadline_ms: int
-    """Updates after this are too late."""
-    unmask_deadline_ms: int
-    """The round is abandoned if it is not finished by then."""
-    survivors_min: int
-    """Fewer contributors than this: abandoned."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundSaved:
-    """The open round as the log shows it. Part of an institution's own saved state."""
-
-    opened: RoundOpened
-    """The opening."""
-    digest: bytes
-    """Of its payload."""
-    phase: str
-    """Name of its phase (federation/rounds/phases.py)."""
-    updates: tuple[RecordSeen, ...]
-    """Masked updates."""
-    survivors: tuple[str, ...]
-    """Once named."""
-    survivors_digest: bytes
-    """Of the payload that named them; empty before."""
-    acks: tuple[RecordSeen, ...]
-    """Acks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharesHeld:
-    """A dealer's shares for this institution. Part of its own saved state; never sent."""
-
-    dealer: str
-    """Who dealt them."""
-    shares: bytes = field(repr=False)
-    """32 bytes for each round whose secrets are not yet erased."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretsSaved:
-    """An institution's secrets of one epoch. Part of its own saved state; never sent."""
-
-    epoch: int
-    """Which epoch."""
-    channel: bytes = field(repr=False)
-    """X25519 scalar that the channel keys are made of; empty once they are."""
-    first_left: int
-    """First round whose secrets are not erased."""
-    round_secrets: bytes = field(repr=False)
-    """32 bytes per round from first_left on."""
-    channel_keys: bytes = field(repr=False)
-    """32 bytes per roster member in roster order: the key of the boxes between it and us (zeros for ourselves); empty before our shares are dealt."""
-    held: tuple[SharesHeld, ...]
-    """Shares held, by dealer; our own of our own keys included."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedBoxHeld:
-    """A boxed share of a peer's self-mask seed. Part of an institution's own saved state."""
-
-    dealer: str
-    """Whose seed."""
-    box: bytes
-    """Still closed."""
-    tag: bytes
-    """Commitment to the share."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SumHelped:
-    """A sum that this institution helped to open and that gave no model. Part of its own saved state."""
-
-    round: int
-    """Which round."""
-    survivors: tuple[str, ...]
-    """Whose updates were in it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SerialSeen:
-    """The highest certificate serial under which a party has spoken in a lane. Part of an institution's own saved state."""
-
-    party: str
-    """Who."""
-    serial: int
-    """Lower ones are refused."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParticipantSaved:
-    """Everything an institution's side of a lane must not forget between two runs. Kept in its own database; never sent."""
-
-    head: HeadName
-    """Which head."""
-    group: int
-    """Which cohort."""
-    party: str
-    """Whose state."""
-    now_ms: int | None
-    """Last time heard of."""
-    model_version: int
-    """Newest model the log names."""
-    model_digest: bytes
-    """Of its vector."""
-    model_known: bool
-    """Whether the log has named a model."""
-    epoch_first: int
-    """First epoch read of."""
-    epoch_last: int
-    """Last epoch announced."""
-    round_next: int
-    """First round not yet opened."""
-    opened_at_ms: int
-    """When the last round opened."""
-    current: EpochSaved | None
-    """The epoch of the rounds."""
-    pending: EpochSaved | None
-    """The epoch being set up."""
-    round: RoundSaved | None
-    """The open round."""
-    ended: EndingSaved | None
-    """How the last round ended."""
-    secrets: tuple[SecretsSaved, ...]
-    """Of the epochs in use and being set up."""
-    stage: str
-    """Name of our stage in the open round (federation/rounds/phases.py)."""
-    boxes: tuple[SeedBoxHeld, ...]
-    """Seed shares received in the open round."""
-    self_share: bytes | None = field(repr=False)
-    """Our own share of our self-mask seed, once masked."""
-    said: bytes
-    """secret_commitment of our masked update; empty before."""
-    unadopted: tuple[SumHelped, ...]
-    """Sums that gave no model; guards against differencing."""
-    serials: tuple[SerialSeen, ...]
-    """What each party has spoken under."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PassEnded:
     """Bank to partner: whether there is another pass."""
 
@@ -1125,7 +1399,7 @@ class RoundAbandoned:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -1179,7 +1453,7 @@ class SharesRevealed:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -1207,6 +1481,28 @@ class SignedRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SumChunk:
+    """A piece of a group's opened sum, noise included, from which anybody can work out the merged model."""
+
+    head: HeadName
+    """Which head."""
+    group: int
+    """Which group of that head, from 1."""
+    epoch: int
+    """Which drawing of that head, from 1; also the number of its groups' key epochs."""
+    round: int
+    """Which round of that head; never reused, and the same for all groups."""
+    sum_digest: bytes
+    """Of the whole sum."""
+    chunk: int
+    """Which piece, from 0."""
+    chunks: int
+    """How many there are."""
+    body: bytes
+    """uint32 little-endian."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SumTerm:
     """One term of a chunk's sum."""
 
@@ -1223,7 +1519,7 @@ class SumRequested:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -1281,7 +1577,7 @@ class SurvivorsAcked:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -1299,7 +1595,7 @@ class SurvivorsNamed:
     head: HeadName
     """Which head."""
     group: int
-    """Which cohort of that head; 0 unless group-wise sums are on."""
+    """Which group of that head, from 1; 0 where the head has no groups."""
     epoch: int
     """Which key epoch of that head, from 1."""
     round: int
@@ -1543,8 +1839,14 @@ Message = (
     | CreditApplication
     | CustomerProfile
     | DeadLetter
-    | EndingSaved
     | RoundParameters
+    | GroupsInvited
+    | LotListed
+    | LotsFixed
+    | LotRevealed
+    | DrawingSaved
+    | DrawingVoided
+    | EndingSaved
     | EpochAnnounced
     | EpochClosed
     | EpochKeys
@@ -1556,6 +1858,20 @@ Message = (
     | EpochSaved
     | EpochShares
     | FeedbackGiven
+    | SumOpened
+    | GatheringSaved
+    | MergedSum
+    | GroupsMerged
+    | SumHelped
+    | SerialSeen
+    | RoundOpened
+    | RoundSaved
+    | SharesHeld
+    | SecretsSaved
+    | SeedBoxHeld
+    | ParticipantSaved
+    | LaneSaved
+    | HeadSaved
     | InstitutionStatus
     | IntersectionAnswered
     | IntersectionAsked
@@ -1566,22 +1882,16 @@ Message = (
     | JointScoreSealed
     | LearningProgress
     | LoggedRecord
+    | LotSealed
     | MaskedChunk
     | MaskedUpdate
     | MemberStanding
     | MembershipMasked
+    | MergeAbandoned
     | ModelChunk
     | ModelPublished
     | NumbersEncrypted
     | OutcomeObserved
-    | RoundOpened
-    | RoundSaved
-    | SharesHeld
-    | SecretsSaved
-    | SeedBoxHeld
-    | SumHelped
-    | SerialSeen
-    | ParticipantSaved
     | PassEnded
     | ProductInteraction
     | RoundAbandoned
@@ -1589,6 +1899,7 @@ Message = (
     | ServingModel
     | SharesRevealed
     | SignedRecord
+    | SumChunk
     | SumTerm
     | SumRequested
     | SumsBlinded

@@ -15,22 +15,30 @@ import structlog
 
 from federation.errors import OwnFault, PeerFault
 from federation.ids import Lane, RoundId
+from federation.limits import COHORT_MIN
 from federation.messages import (
     EpochAnnounced,
     EpochKeys,
     EpochReady,
     EpochRoster,
     EpochShares,
+    GroupsInvited,
+    GroupsMerged,
     HeadName,
+    HeadSaved,
+    LotRevealed,
+    LotSealed,
+    MaskedChunk,
     MaskedUpdate,
     Message,
     ModelPublished,
-    ParticipantSaved,
     PartyCertified,
     PartyRole,
     RoundOpened,
+    SharesRevealed,
+    SurvivorsAcked,
 )
-from federation.rounds import participant, participant_record
+from federation.rounds import head_participant, participant
 from federation.rounds.effects import (
     ContributionReady,
     Effect,
@@ -43,9 +51,11 @@ from federation.rounds.effects import (
     Tick,
     model_digest,
 )
-from federation.rounds.participant import ParticipantSettings, ParticipantState
+from federation.rounds.head_participant import HeadParticipantState
+from federation.rounds.head_record import from_head_record, to_head_record
+from federation.rounds.participant import ParticipantSettings
 from federation.rounds.phases import AGGREGATOR_ALONE_READS
-from institution_workers.global_models import GlobalModels
+from institution_workers.global_models import GlobalModels, made_of
 from institution_workers.pupil import Basis, Pupil
 from institution_workers.saving import save_pupil
 from institution_workers.speaker import Speaker
@@ -61,7 +71,7 @@ from streams.telemetry import CONTRIBUTIONS, FAULTS, ROUND_NUMBER
 from streams.topology import MODELS, ROUNDS, Cluster, lane_partition
 
 _BATCH: Final = 200
-_MEMBERS_NAMED: Final = (EpochAnnounced, EpochRoster, EpochReady)
+_MEMBERS_NAMED: Final = (EpochAnnounced, EpochRoster, EpochReady, GroupsInvited)
 _SAVED_BYTES_MAX: Final = 1 << 26  # An epoch of 256 members and 64 rounds takes about 2 MiB.
 _LOG = structlog.get_logger()
 
@@ -80,6 +90,7 @@ class Member:
 
     party: str
     budgets: Mapping[HeadName, Budget]
+    members_min: int = COHORT_MIN  # Takes part in no smaller cohort.
 
 
 @dataclass
@@ -127,7 +138,8 @@ class Participation:
         self._models: Final = GlobalModels(log, parties)
         self._reader: LogReader | None = None
         self._aggregator: str | None = None
-        self._lanes: dict[HeadName, ParticipantState] = {}
+        self._heads: dict[HeadName, HeadParticipantState] = {}
+        self._refused: set[bytes] = set()  # Digests of models that are not what the log says they are.
 
     async def open(self) -> None:
         """Say what was left unsaid, learn who is certified, read on where the state ends."""
@@ -175,7 +187,7 @@ class Participation:
             aggregator = self._parties.directory.aggregator()
         if aggregator is not None and aggregator.party != self._aggregator:
             self._aggregator = aggregator.party
-            self._lanes = {head: self._lane(pupil, aggregator) for head, pupil in self._study.pupils.items()}
+            self._heads = {head: self._head(pupil, aggregator) for head, pupil in self._study.pupils.items()}
         return aggregator is not None
 
     async def _opened(self, record: Record) -> Opened | DecodeError | PeerFault | None:
@@ -197,8 +209,8 @@ class Participation:
             {each.serial: each.sealing_key for each in certificates},
         )
 
-    def _lane(self, pupil: Pupil, aggregator: PartyCertified) -> ParticipantState:
-        """The lane as last saved, or new."""
+    def _head(self, pupil: Pupil, aggregator: PartyCertified) -> HeadParticipantState:
+        """The head as last saved, or new."""
         settings = ParticipantSettings(
             federation=aggregator.federation,
             lane=Lane(pupil.head),
@@ -209,42 +221,55 @@ class Participation:
                 layout_digest=pupil.layout.digest,
                 cost_max=self._member.budgets[pupil.head].cost_max,
                 period_days=self._member.budgets[pupil.head].period_days,
+                members_min=self._member.members_min,
             ),
         )
-        saved = self._store.participant(str(settings.lane))
+        saved = self._store.participant(pupil.head.value)
         if saved is None:
-            return participant.initial(settings, model_version=0, model_digest=model_digest(np.zeros(len(pupil.layout))))
+            return head_participant.initial(settings, model_version=0, model_digest=model_digest(np.zeros(len(pupil.layout))))
         try:
-            record = decode(saved, (ParticipantSaved,), _SAVED_BYTES_MAX)
+            record = decode(saved, (HeadSaved,), _SAVED_BYTES_MAX)
         except DecodeError as error:
             raise StateUnusable(
-                f"the saved {settings.lane} rounds cannot be read ({error}): move the state folder away to start afresh"
+                f"the saved {pupil.head.value} rounds cannot be read ({error}): move the state folder away to start afresh"
             ) from error
-        return participant_record.from_record(settings, record)  # type: ignore[arg-type]  # The only type allowed above.
+        return from_head_record(settings, record)  # type: ignore[arg-type]  # The only type allowed above.
 
-    def _wanted(self, opened: Iterable[Opened | DecodeError | PeerFault | None]) -> list[tuple[HeadName, bytes]]:
-        """Per head the global model that its log, these records included, names last, unless its pupil rests on it."""
-        named = {head: state.transcript.model_digest for head, state in self._lanes.items()}
+    def _wanted(self, opened: Iterable[Opened | DecodeError | PeerFault | None]) -> dict[HeadName, list[bytes]]:
+        """Per head the global model that its log, these records included, names last, unless its pupil rests on it.
+
+        Before a merged one come the model and the sums that it is made from.
+        """
+        named: dict[HeadName, list[bytes]] = {}
+        for head, pupil in self._study.pupils.items():
+            known = self._heads[head].head
+            is_new = known.merged is not None and known.model_version != pupil.basis.version
+            named[head] = made_of(known.merged.message) if known.merged is not None and is_new else [known.model_digest]
         for each in opened:
-            if isinstance(each, Opened) and each.sender == self._aggregator and isinstance(each.message, (ModelPublished, RoundOpened)):
-                named[each.message.head] = each.message.model_digest
+            if not isinstance(each, Opened) or each.sender != self._aggregator:
+                continue
+            if isinstance(each.message, GroupsMerged):
+                named[each.message.head] = made_of(each.message)
+            elif isinstance(each.message, (ModelPublished, RoundOpened)) and each.message.model_digest != named[each.message.head][-1]:
+                named[each.message.head] = [each.message.model_digest]
         pupils = self._study.pupils
-        return [(head, digest) for head, digest in named.items() if head in pupils and digest != pupils[head].base_digest]
+        return {head: digests for head, digests in named.items() if head in pupils and digests[-1] != pupils[head].base_digest}
 
     def _adoptable(self) -> bool:
         return any(
-            pupil.basis.version != self._lanes[head].transcript.model_version
-            and self._models.get(head, self._lanes[head].transcript.model_digest) is not None
+            pupil.basis.version != (known := self._heads[head].head).model_version
+            and known.model_digest not in self._refused
+            and self._models.newest(known) is not None
             for head, pupil in self._study.pupils.items()
         )
 
     # --- the turn -------------------------------------------------------------------------------------------------
     def _turn(self, records: Sequence[Record], opened: Sequence[Opened | DecodeError | PeerFault | None]) -> None:
         turn = _Turn(self._clock.now_ms())
-        before = dict(self._lanes)
+        before = dict(self._heads)
         known = self._who_is_who(turn.now_ms)
         with self._store.turn():
-            for head in self._lanes:
+            for head in self._heads:
                 self._step(head, known, turn)
                 self._step(head, Tick(turn.now_ms), turn)
             for record, each in zip(records, opened, strict=True):
@@ -252,7 +277,7 @@ class Participation:
                     self._read(record, each, turn)
             for head, pupil in self._study.pupils.items():
                 self._adopt(head, pupil, turn)
-                wanted = participant.wanted(self._lanes[head]) if head in turn.served else None
+                wanted = head_participant.wanted(self._heads[head]) if head in turn.served else None
                 if wanted is not None:
                     self._contribute(head, wanted, turn)  # The model came after the opening that named it.
             self._reach("stepped")
@@ -270,7 +295,7 @@ class Participation:
             turn.faults.append(Report(opened.kind, opened.accused, opened.detail))
         else:
             head = getattr(opened.message, "head", None)
-            if head not in self._lanes or lane_partition(head) != record.partition:
+            if head not in self._heads or lane_partition(head) != record.partition:
                 detail = f"a {type(opened.message).__name__} in another head's log"
                 turn.faults.append(Report("wrong_partition", opened.sender, detail))
                 return
@@ -285,8 +310,8 @@ class Participation:
             turn.faults.append(Report("ledger_gap", self._member.party, detail, RoundId(Lane(head, said.group), said.epoch, said.round)))
 
     def _step(self, head: HeadName, event: Received | Tick | ContributionReady | PartiesKnown, turn: _Turn) -> bool:
-        """One event of a lane and its effects; whether there were any."""
-        self._lanes[head], effects = participant.step(self._lanes[head], event, self._entropy)
+        """One event of a head and its effects; whether there were any."""
+        self._heads[head], effects = head_participant.step(self._heads[head], event, self._entropy)
         for effect in effects:
             self._perform(head, effect, turn)
         return bool(effects)
@@ -344,21 +369,28 @@ class Participation:
         self._adopt(head, pupil, turn)
 
     def _adopt(self, head: HeadName, pupil: Pupil, turn: _Turn) -> None:
-        """Rest on the model that the log names last, if its vector is at hand."""
-        known = self._lanes[head].transcript
+        """Rest on the model that the log names last, if its vector is at hand and, where groups were merged, what their sums make."""
+        state = self._heads[head]
+        known = state.head
         if pupil.basis.version == known.model_version and pupil.base_digest == known.model_digest:
             return
-        found = self._models.get(head, known.model_digest)
-        if found is None:
+        found = self._models.newest(known)
+        if found is None or known.model_digest in self._refused:
             return
-        epoch, number = (known.ended.epoch, known.ended.round) if known.ended is not None else (0, 0)
+        problem = self._models.problem(known, found)
+        if problem is not None:
+            self._refused.add(known.model_digest)
+            turn.faults.append(Report("bad_merge", known.aggregator, f"model {known.model_version} is {problem}"))
+            return
+        ended = state.ended()
+        epoch, number = (ended.epoch, ended.round) if ended is not None else (0, 0)
         pupil.adopt(found.vector, Basis(known.model_version, epoch, number))
-        self._store.set_offset(MODELS.full_name(), lane_partition(head), found.next_offset)
+        self._store.set_offset(MODELS.full_name(), lane_partition(head), found.offset)
         turn.pupils.add(head)
         turn.served.add(head)
 
     # --- saved, then said -----------------------------------------------------------------------------------------
-    def _save(self, records: Sequence[Record], before: dict[HeadName, ParticipantState], turn: _Turn) -> None:
+    def _save(self, records: Sequence[Record], before: dict[HeadName, HeadParticipantState], turn: _Turn) -> None:
         outgoing: list[Outgoing] = []
         for head, messages in turn.said.items():
             due = [message for message in messages if self._still_wanted(head, message, turn.now_ms)]
@@ -377,18 +409,21 @@ class Participation:
         self._store.journal(Cluster.OWN, [self._study.serve(head, turn.now_ms) for head in sorted(turn.served)])
         for head in turn.pupils:
             save_pupil(self._store, self._study.pupils[head])
-        for head, state in self._lanes.items():
+        for head, state in self._heads.items():
             if state is not before[head]:
-                self._store.set_participant(str(state.settings.lane), encode(participant_record.to_record(state)))
+                self._store.set_participant(head.value, encode(to_head_record(state)))
         for record in records:
             self._store.set_offset(record.topic, record.partition, record.offset + 1)
         self._store.set_counters(self._study.learner.counts)
 
     def _still_wanted(self, head: HeadName, message: Message, now_ms: int) -> bool:
         """Whether saying it helps anybody: after a long absence the log holds rounds that are long over."""
-        if isinstance(message, (EpochKeys, EpochShares)):
+        if isinstance(message, (EpochKeys, EpochShares, LotSealed, LotRevealed)):
             return True
-        current = self._lanes[head].transcript.round
+        lane = (
+            self._heads[head].lane_of(message) if isinstance(message, (MaskedChunk, MaskedUpdate, SurvivorsAcked, SharesRevealed)) else None
+        )
+        current = lane.transcript.round if lane is not None else None
         if current is None or current.opened.round != getattr(message, "round", None):
             return False
         deadline_ms = current.opened.masked_deadline_ms if isinstance(message, MaskedUpdate) else current.opened.unmask_deadline_ms

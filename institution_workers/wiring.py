@@ -73,7 +73,7 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         courier,
         parties,
         identity,
-        member=Member(party, {head: budget(institution.privacy_of(head)) for head in institution.heads}),
+        member=Member(party, {head: budget(institution.privacy_of(head)) for head in institution.heads}, institution.members_min),
         clock=clock,
         entropy=os.urandom,
     )

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
-from federation.ids import ZERO_DIGEST, RoundId, digest_of
+from federation.ids import ZERO_DIGEST, Lane, RoundId, digest_of
 from federation.messages import AuditEntry, HeadName, MaskedChunk, Message, SumRequested, VerticalPart
 from streams.codec import fingerprint
 from streams.ports import Log, Outgoing
@@ -92,11 +92,12 @@ class Courier:
 
 
 def _about(message: Message) -> tuple[str, str, int]:
-    """(action, head, round) of a message, for the audit; a vertical partnership counts as a head, its runs as rounds."""
+    """(action, head, round) of a message, for the audit; a group is named with its head, a vertical partnership counts as one."""
     if isinstance(message, VerticalPart):
         return message.says, f"vertical/{message.bank}/{message.partner}", message.run
     head = getattr(message, "head", None)
-    return type(message).__name__, head.value if isinstance(head, HeadName) else "", getattr(message, "round", 0)
+    lane = str(Lane(head, getattr(message, "group", 0))) if isinstance(head, HeadName) else ""
+    return type(message).__name__, lane, getattr(message, "round", 0)
 
 
 def entry_id(topic: str, value: bytes) -> bytes:

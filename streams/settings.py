@@ -26,7 +26,7 @@ from federation.limits import (
     PERIOD_DAYS_MAX,
     ROUNDS_PER_EPOCH_MAX,
 )
-from federation.messages import HeadName, OverlapPolicy
+from federation.messages import GroupRule, HeadName, OverlapPolicy
 from streams.topology import Role
 
 _PREFIX: Final = "RIVERBANK_"
@@ -167,6 +167,8 @@ class InstitutionSettings(_Cluster):
     """The portal's model is renewed at most this often, and at once after a round."""
     privacy: dict[HeadName, PrivacySettings] = Field(default_factory=dict)
     """What each head may cost a customer; a head left out keeps the defaults."""
+    members_min: Annotated[int, Field(ge=COHORT_MIN, le=COHORT_MAX)] = COHORT_MIN
+    """Takes part in no round of fewer members than this: of a head in groups, of a smaller group."""
     poll_records_max: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """Records taken in one turn; between turns, rounds get their say."""
     future_tolerance_ms: Annotated[int, Field(ge=0, le=_DAY_MS)] = 300_000
@@ -206,6 +208,20 @@ class HeadSettings(_Section):
     """A round with fewer customers makes no model; nor does one whose number of customers may be noise alone."""
     server_step: Annotated[float, Field(gt=0, le=1000)] = 10.0
     """How far to go along the mean update."""
+    groups: Annotated[int, Field(ge=1, le=COHORT_MAX // COHORT_MIN)] = 1
+    """Institutions are drawn into so many groups, each with a sum of its own; 1: all in one sum (docs/groups.md)."""
+    group_rule: GroupRule = GroupRule.MEDIAN
+    """How the groups' means become one, coordinate by coordinate: mean (weighted by customers), median or trimmed_mean."""
+    trim: Annotated[int, Field(ge=0, le=COHORT_MAX // COHORT_MIN // 2)] = 0
+    """With trimmed_mean: how many groups are left out at each end."""
+    groups_min: Annotated[int, Field(ge=1, le=COHORT_MAX // COHORT_MIN)] | None = None
+    """A round with sums of fewer groups makes no model. Absent: as few as the rule can do with."""
+
+    @property
+    def groups_needed(self) -> int:
+        """How many groups' sums make a model: one for a mean, three for a median, 2 * trim + 1 for a trimmed mean, or groups_min."""
+        least = {GroupRule.MEAN: 1, GroupRule.MEDIAN: 3, GroupRule.TRIMMED_MEAN: 2 * self.trim + 1}[self.group_rule]
+        return least if self.groups_min is None else max(least, self.groups_min)
 
     @property
     def count_quanta(self) -> int:
@@ -216,6 +232,14 @@ class HeadSettings(_Section):
     def _one_word_about_noise(self) -> Self:
         if {"epsilon", "noise_multiplier"} <= self.model_fields_set:
             raise ValueError("epsilon and noise_multiplier both say how much noise: keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_fit_the_rule(self) -> Self:
+        if (self.trim > 0) != (self.group_rule is GroupRule.TRIMMED_MEAN):
+            raise ValueError("trim belongs to group_rule trimmed_mean, which needs a trim of at least 1")
+        if self.groups > 1 and self.groups_needed > self.groups:
+            raise ValueError(f"{self.group_rule.value} needs {self.groups_needed} groups")
         return self
 
 
@@ -246,7 +270,7 @@ class AggregatorSettings(_Section):
     epoch_wait_ms: Duration = 10_000
     """Keys, and then shares, later than this after the invitation are too late."""
     survivors_min: Annotated[int, Field(ge=COHORT_MIN, le=COHORT_MAX)] | None = None
-    """Fewer contributors than this: no model. Absent: the threshold of the members."""
+    """Fewer contributors than this: no model. Absent, and in each group of a head in groups: the threshold of the members."""
 
     @model_validator(mode="after")
     def _short_epochs(self) -> Self:
@@ -256,10 +280,15 @@ class AggregatorSettings(_Section):
             )
         return self
 
-    def members_problem(self, count: int) -> str | None:
-        """Why no round of so many members can give a model, or None. Who is a member changes while the aggregator runs."""
+    def members_problem(self, head: HeadName, count: int) -> str | None:
+        """Why no round of a head with so many members can give a model, or None. Who is a member changes while the aggregator runs."""
         if count < COHORT_MIN:
             return f"{count} members; rounds need {COHORT_MIN}"
+        settings = self.heads[head]
+        if settings.groups > 1:
+            possible = count // COHORT_MIN
+            needed = settings.groups_needed
+            return None if possible >= needed else f"{count} members are enough for {possible} groups of {COHORT_MIN}; {needed} are needed"
         if self.survivors_min is not None and self.survivors_min > count:
             return f"{count} members, and aggregator.survivors_min is {self.survivors_min}"
         return None

@@ -123,6 +123,7 @@ ROUNDS: Final = _federation(
         m.EpochAnnounced, m.EpochKeys, m.EpochRoster, m.EpochShares, m.EpochReady, m.EpochClosed,
         m.RoundOpened, m.MaskedUpdate, m.SurvivorsNamed, m.SurvivorsAcked, m.SharesRevealed,
         m.ModelPublished, m.RoundAbandoned,
+        m.GroupsInvited, m.LotSealed, m.LotsFixed, m.LotRevealed, m.DrawingVoided, m.SumOpened, m.GroupsMerged, m.MergeAbandoned,
     ),
     "head", {_R.INSTITUTION, _R.AGGREGATOR}, _EVERYBODY, LANE_PARTITIONS, 30 * 24,
 )  # fmt: skip
@@ -135,7 +136,7 @@ SUM_REQUESTS: Final = _federation(
 SUMS: Final = _federation(
     "sums.v1", (m.ChunkSummed, m.ChunkRefused), "head", {_R.AGGREGATOR}, frozenset({_R.AGGREGATOR}), LANE_PARTITIONS, 24
 )
-MODELS: Final = _federation("models.v1", (m.ModelChunk,), "head", {_R.AGGREGATOR}, _EVERYBODY, LANE_PARTITIONS, 30 * 24)
+MODELS: Final = _federation("models.v1", (m.ModelChunk, m.SumChunk), "head", {_R.AGGREGATOR}, _EVERYBODY, LANE_PARTITIONS, 30 * 24)
 STATUS: Final = _federation(
     "status.v1",
     (m.InstitutionStatus,),

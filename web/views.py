@@ -12,6 +12,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from federation import messages as m
+from federation.ids import Lane
 from web.readmodels.institutions import SILENT_AFTER_MS, Institutions
 from web.readmodels.partnerships import Partnerships
 from web.readmodels.rounds import Rounds
@@ -84,7 +85,8 @@ def head_cards(rounds: Rounds, institutions: Institutions) -> list[dict[str, Any
                 "published": known.published,
                 "abandoned": known.abandoned,
                 "epoch": known.epoch,
-                "members": len(known.members),
+                "members": sum(len(names) for names in known.members.values()),
+                "groups": sum(group > 0 for group in known.members),
                 "learned": f"{sum(s.events_learned for s in institutions.of_head(head)):,}",
             }
         )
@@ -151,12 +153,12 @@ def round_rows(rounds: Rounds) -> list[dict[str, Any]]:
     """The newest rounds, newest first."""
     rows = []
     for row in rounds.newest(ROUNDS_SHOWN):
-        members = rounds.heads[row.head].members if row.epoch == rounds.heads[row.head].epoch else ()
+        members = rounds.heads[row.head].members_of(row.epoch, row.group)
         arrived = row.survivors or row.updates
         waiting = row.state == "masking"
         rows.append(
             {
-                "head": row.head.value if row.group == 0 else f"{row.head.value}/{row.group}",
+                "head": str(Lane(row.head, row.group)),
                 "round": row.round,
                 "opened": clock_text(row.opened_at_ms),
                 "state": row.state,

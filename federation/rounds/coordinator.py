@@ -1,6 +1,6 @@
 """The aggregator's side of a lane: what it knows, and the step from one event to the next.
 
-Called by `aggregator_worker`'s shell for every record of the lane's log, every answer and every tick.
+Called by `head_coordinator` for every record of the lane's log, every answer and every tick.
 Never takes its own decision for a fact: a decision is a record, and counts when it is read back from the log."""
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from federation.rounds.decisions import decisions_of
 from federation.rounds.effects import (
     ChunksRefused,
     ChunksSummed,
-    CohortsMerged,
     Effect,
     Event,
     InvitedChanged,
@@ -48,7 +47,7 @@ def initial(settings: CoordinatorSettings, *, invited: Mapping[str, int], model_
     return CoordinatorState(settings=settings, transcript=transcript, invited=dict(sorted(invited.items())), model=model)
 
 
-def step(state: CoordinatorState, event: Event) -> tuple[CoordinatorState, tuple[Effect, ...]]:  # noqa: C901  # One branch per event.
+def step(state: CoordinatorState, event: Event) -> tuple[CoordinatorState, tuple[Effect, ...]]:  # One branch per event.
     """One event. OwnFault: an event that is not for a coordinator."""
     effects: tuple[Effect, ...] = ()
     match event:
@@ -58,9 +57,6 @@ def step(state: CoordinatorState, event: Event) -> tuple[CoordinatorState, tuple
             state, effects = _received(state, event)
         case ChunksSummed() | ChunksRefused():
             state = _summed(state, event)
-        case CohortsMerged(round_id, vector):
-            if state.opened is not None and round_id == state.transcript.round_id():
-                state = replace(state, candidate=vector)
         case InvitedChanged(invited):
             state = replace(state, invited=dict(sorted(invited.items())))
         case KeysChanged(sealing_secrets):
@@ -114,8 +110,8 @@ def _absorbed(  # noqa: PLR0911  # One branch per message.
         case m.RoundAbandoned():
             accused = {**state.accused, **dict.fromkeys(message.at_fault, message.epoch)}
             return replace(_between_rounds(state), accused=accused, in_vain=_opened_in_vain(state, before)), ()
-        case m.ModelPublished() if message.group != state.settings.lane.group:
-            return replace(state, model=None), ()  # Of a cohort beside ours: ours goes on from it, once it is loaded.
+        case m.SumOpened():
+            return replace(_between_rounds(state), in_vain=_opened_in_vain(state, before)), ()  # Until it is merged.
         case m.ModelPublished():
             ours = state.candidate is not None and model_digest(state.candidate) == message.model_digest
             return replace(_between_rounds(state), model=state.candidate if ours else None, in_vain=()), ()
@@ -127,7 +123,7 @@ def _between_rounds(state: CoordinatorState) -> CoordinatorState:
     """Without what belonged to the round that ended."""
     started = state.transcript.round_next - 1
     kept = {proposal: at for proposal, at in state.proposed.items() if proposal[2] == 0 or proposal[2] >= started}
-    return replace(state, updates={}, shares={}, masked_sum=None, refused=None, opened=None, candidate=None, proposed=kept)
+    return replace(state, updates={}, shares={}, masked_sum=None, refused=None, opened=None, candidate=None, proposed=kept, open_at_ms=None)
 
 
 def _opened_in_vain(state: CoordinatorState, before: Transcript) -> tuple[tuple[int, frozenset[str]], ...]:

@@ -12,13 +12,11 @@ from federation import messages as m
 from federation.errors import OwnFault
 from federation.ids import Lane
 from federation.limits import COHORT_MIN, ROUNDS_PER_EPOCH_MAX
+from federation.rounds.desk import Proposal
 from federation.rounds.effects import ChunksRefused, RingVector, Vector
 from federation.rounds.transcript import Transcript
 from federation.rounds.unmasking import RevealedShares
 from federation.secagg.keys import Secret
-
-Proposal = tuple[str, int, int]
-"""Message name, epoch, round (0 for an epoch's)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,6 @@ class CoordinatorSettings:
     rounds_left_min: int = 4  # With fewer rounds left, the next epoch is set up.
     propose_again_ms: int = 30_000  # A decision not read back by then is said again.
     server_step: float = 1.0
-    cohorts: int = 1  # How many lanes this head has; with more than one, the shell merges what each of them opens.
 
     def __post_init__(self) -> None:
         waits = (self.period_ms, self.masked_wait_ms, self.unmask_wait_ms, self.keys_wait_ms, self.shares_wait_ms, self.propose_again_ms)
@@ -52,8 +49,6 @@ class CoordinatorSettings:
             raise OwnFault("waits are positive and an epoch has 1 to 64 rounds")
         if self.rounds_left_min < 1:
             raise OwnFault("the next epoch is set up at the latest when no round is left: rounds_left_min is at least 1")
-        if self.cohorts < 1 or not 0 <= self.lane.group < self.cohorts:
-            raise OwnFault(f"lane {self.lane} of {self.cohorts} cohorts")
         if min(self.members_min, self.survivors_min) < COHORT_MIN:
             raise OwnFault(f"fewer than {COHORT_MIN} members cannot hide among one another")
 
@@ -62,6 +57,7 @@ class CoordinatorSettings:
 class OpenedSum:
     """What the survivors' sum says, once it is open."""
 
+    total: RingVector = field(repr=False)
     sum_digest: bytes
     mean_delta: Vector = field(repr=False)
     customers: int
@@ -74,7 +70,8 @@ class CoordinatorState:
     settings: CoordinatorSettings
     transcript: Transcript
     invited: Mapping[str, int]  # Institution -> the lowest certificate serial it may speak under.
-    model: Vector | None  # Of transcript.model_version; None until loaded after a restart.
+    model: Vector | None  # Of transcript.model_version; None until loaded after a restart, and in a group, where the head keeps it.
+    open_at_ms: int | None = None  # Of a group: when its next round is to be opened; None: not before the head says so.
     now_ms: int | None = None  # None while the log is being re-read: nothing is decided before the first tick.
     announced_ms: int = 0  # About when the last epoch was announced.
     accused: Mapping[str, int] = field(default_factory=dict)  # Institution -> the epoch in which it spoilt a round.

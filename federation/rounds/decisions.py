@@ -6,20 +6,21 @@ Never changes the transcript: each decision is proposed to the log, and again if
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from federation import messages as m
 from federation.errors import PeerFault
 from federation.limits import COHORT_MIN, threshold_of
 from federation.merge import next_model
 from federation.rounds import unmasking
-from federation.rounds.coordinator_state import CoordinatorState, OpenedSum, Proposal
+from federation.rounds.coordinator_state import CoordinatorState, OpenedSum
+from federation.rounds.desk import Desk
 from federation.rounds.effects import (
-    CohortOpened,
     Effect,
     LoadModel,
     Publish,
     PublishModel,
+    PublishSum,
     RingVector,
     SumChunks,
     Vector,
@@ -32,42 +33,26 @@ from federation.rounds.transcript_round import may_switch, survivors_min
 from federation.secagg.quantize import UnusableSum, decode_sum
 
 
-@dataclass(slots=True)
-class _Desk:
-    """One look at a state: effects asked for, decisions proposed, times to look again."""
+@dataclass(slots=True, kw_only=True)
+class _Desk(Desk):
+    """One look at a lane's state."""
 
     state: CoordinatorState
-    now_ms: int
-    effects: list[Effect] = field(default_factory=list)
-    proposed: dict[Proposal, int] = field(default_factory=dict)
-    wake_ms: list[int] = field(default_factory=list)
-    opened: OpenedSum | None = None
-    candidate: Vector | None = None
-
-    def due(self, at_ms: int) -> bool:
-        """Whether that time has come; if not, look again then."""
-        if self.now_ms >= at_ms:
-            return True
-        self.wake_ms.append(at_ms)
-        return False
-
-    def free(self, proposal: Proposal) -> bool:
-        """Whether this decision may be proposed: not while it is on its way."""
-        said = self.proposed.get(proposal)
-        return said is None or self.due(said + self.state.settings.propose_again_ms)
-
-    def propose(self, proposal: Proposal, effect: Effect) -> None:
-        """Ask for it unless it is on its way."""
-        if self.free(proposal):
-            self.proposed[proposal] = self.now_ms
-            self.due(self.now_ms + self.state.settings.propose_again_ms)
-            self.effects.append(effect)
+    opened: OpenedSum | None
+    candidate: Vector | None
 
 
 def decisions_of(state: CoordinatorState, now_ms: int) -> tuple[CoordinatorState, tuple[Effect, ...]]:
     """The effects due now, ending with a WakeAt when time alone will bring the next; and the state that remembers them."""
-    desk = _Desk(state, now_ms, proposed=dict(state.proposed), opened=state.opened, candidate=state.candidate)
-    if state.model is None:
+    desk = _Desk(
+        state=state,
+        now_ms=now_ms,
+        propose_again_ms=state.settings.propose_again_ms,
+        proposed=dict(state.proposed),
+        opened=state.opened,
+        candidate=state.candidate,
+    )
+    if state.model is None and state.settings.lane.group == 0:
         known = state.transcript
         desk.propose(("LoadModel", 0, known.model_version), LoadModel(known.model_version, known.model_digest))
     _decide_epoch(desk)
@@ -119,6 +104,8 @@ def _decide_epoch(desk: _Desk) -> None:
 
 def _new_epoch_wanted(desk: _Desk) -> bool:
     state, known = desk.state, desk.state.transcript
+    if known.lane.group > 0 and known.epoch_first > 0:
+        return False  # A group has one epoch, that of its drawing.
     invitees = _invitees(state, known.epoch_last + 1)
     if len(invitees) < state.settings.members_min:
         return False
@@ -198,17 +185,10 @@ def _decide_ready(desk: _Desk, epoch: Epoch) -> None:
 def _decide_opening(desk: _Desk) -> None:
     settings, known = desk.state.settings, desk.state.transcript
     epoch = known.pending if may_switch(known) else known.current
-    if (
-        epoch is None
-        or desk.state.model is None
-        or known.round_next > epoch.round_last()
-        or ("EpochClosed", epoch.number, 0) in desk.proposed
-    ):
+    if epoch is None or known.round_next > epoch.round_last() or ("EpochClosed", epoch.number, 0) in desk.proposed:
         return
-    due_ms = known.opened_at_ms + settings.period_ms
-    if settings.cohorts > 1:
-        due_ms -= due_ms % settings.period_ms  # All of a head's cohorts open on the same beat, to be merged.
-    if not desk.due(due_ms) or _opened_under_another_epoch(desk, epoch):
+    due_ms = _opening_due_ms(desk)
+    if due_ms is None or not desk.due(due_ms) or _opened_under_another_epoch(desk, epoch):
         return
     opened = m.RoundOpened(
         head=known.lane.head,
@@ -227,6 +207,14 @@ def _decide_opening(desk: _Desk) -> None:
     desk.propose(("RoundOpened", epoch.number, known.round_next), Publish(opened))
 
 
+def _opening_due_ms(desk: _Desk) -> int | None:
+    """When the next round is to be opened, if nothing else stands in the way; a group's head says when."""
+    state = desk.state
+    if state.settings.lane.group > 0:
+        return state.open_at_ms
+    return None if state.model is None else state.transcript.opened_at_ms + state.settings.period_ms
+
+
 def _opened_under_another_epoch(desk: _Desk, epoch: Epoch) -> bool:
     """Whether the next round's opening is on its way, for the epoch before: a second one would be refused as a second decision."""
     openings = [key for key in desk.proposed if key[0] == "RoundOpened" and key[2] == desk.state.transcript.round_next]
@@ -235,7 +223,7 @@ def _opened_under_another_epoch(desk: _Desk, epoch: Epoch) -> bool:
 
 def _decide_round(desk: _Desk, epoch: Epoch, current: Round) -> None:
     opened = current.opened
-    if not all(desk.free((ending, opened.epoch, opened.round)) for ending in ("ModelPublished", "RoundAbandoned")):
+    if not all(desk.free((ending, opened.epoch, opened.round)) for ending in ("ModelPublished", "SumOpened", "RoundAbandoned")):
         return  # The round's end is on its way to the log; whatever comes in meanwhile is late.
     if current.phase is RoundPhase.MASKING:
         _decide_survivors(desk, epoch, current)
@@ -249,10 +237,10 @@ def _decide_round(desk: _Desk, epoch: Epoch, current: Round) -> None:
         desk.opened = _open(desk, current, masked_sum)
         if desk.opened is None:
             return
-    made = desk.opened
-    vector = None if made is None else _next_vector(desk, current, made)
-    if made is not None and vector is not None:
-        _publish(desk, current, made, vector)
+    if desk.opened is not None and desk.state.settings.lane.group > 0:
+        _publish_sum(desk, current, desk.opened)
+    elif desk.opened is not None and desk.state.model is not None:
+        _publish(desk, current, desk.opened, desk.state.model)
     elif desk.due(opened.unmask_deadline_ms):
         _abandon(desk, *_why_unfinished(desk, epoch, current))
 
@@ -309,8 +297,6 @@ def _why_unfinished(desk: _Desk, epoch: Epoch, current: Round) -> tuple[m.Abando
         return m.AbandonReason.TOO_FEW_SHARES, f"{len(current.reveals)} members revealed shares; not enough of {', '.join(lacking)}"
     if desk.state.masked_sum is None:
         return m.AbandonReason.BAD_SUM, "the masked chunks were not summed in time"
-    if desk.state.settings.cohorts > 1:
-        return m.AbandonReason.TOO_FEW_UPDATES, "the cohorts beside were not merged with this one in time"
     return m.AbandonReason.AGGREGATOR_RESTARTED, "the model that the round started from was not loaded in time"
 
 
@@ -329,25 +315,27 @@ def _open(desk: _Desk, current: Round, masked_sum: RingVector) -> OpenedSum | No
     if customers < state.settings.customers_min:
         _abandon(desk, m.AbandonReason.TOO_FEW_CUSTOMERS, f"{customers} customers, {state.settings.customers_min} needed")
         return None
-    return OpenedSum(unmasking.sum_digest(total), mean_delta, customers)
+    return OpenedSum(total, unmasking.sum_digest(total), mean_delta, customers)
 
 
-def _next_vector(desk: _Desk, current: Round, made: OpenedSum) -> Vector | None:
-    """The next model: from our sum alone, or the one the shell has merged from several cohorts; None while it is not known."""
-    settings, base = desk.state.settings, desk.state.model
-    if settings.cohorts == 1:
-        return None if base is None else next_model(base, made.mean_delta, server_step=settings.server_step)
-    if desk.candidate is None:
-        opened = current.opened
-        cohort = CohortOpened(
-            desk.state.transcript.round_id(), opened.model_version, opened.model_digest, made.mean_delta, made.customers,
-            opened.unmask_deadline_ms,
-        )  # fmt: skip
-        desk.propose(("CohortOpened", opened.epoch, opened.round), cohort)
-    return desk.candidate
+def _publish_sum(desk: _Desk, current: Round, made: OpenedSum) -> None:
+    opened = current.opened
+    said = m.SumOpened(
+        head=opened.head,
+        group=opened.group,
+        epoch=opened.epoch,
+        round=opened.round,
+        contributors=current.survivors,
+        customers=made.customers,
+        survivors_digest=current.survivors_digest,
+        sum_digest=made.sum_digest,
+        opened_at_ms=desk.now_ms,
+    )
+    desk.propose(("SumOpened", opened.epoch, opened.round), PublishSum(said, made.total))
 
 
-def _publish(desk: _Desk, current: Round, made: OpenedSum, vector: Vector) -> None:
+def _publish(desk: _Desk, current: Round, made: OpenedSum, base: Vector) -> None:
+    vector = next_model(base, made.mean_delta, server_step=desk.state.settings.server_step)
     opened = current.opened
     published = m.ModelPublished(
         head=opened.head,

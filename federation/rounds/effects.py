@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.ids import RoundId, digest_of
-from federation.messages import Message, RoundParameters
+from federation.messages import GroupsMerged, Message, ModelPublished, RoundParameters, SumOpened
 from federation.secagg.keys import Secret
 
 RingVector = NDArray[np.uint32]
@@ -104,11 +104,11 @@ class ModelLoaded:
 
 
 @dataclass(frozen=True, slots=True)
-class CohortsMerged:
-    """Coordinator of one cohort of several: the answer to CohortOpened, the next model float64[dimension] (rounds.groups.merged)."""
+class SumLoaded:
+    """Coordinator: the answer to LoadSum, uint32[contribution_length]; ignored unless its digest is the one in the log."""
 
-    round_id: RoundId
-    vector: Vector = field(repr=False)
+    group: int
+    total: RingVector = field(repr=False)
 
 
 # --- effects ----------------------------------------------------------------------------------------------------
@@ -121,9 +121,9 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class PublishModel:
-    """Append the vector's ModelChunks, then this ModelPublished (float64, dimension)."""
+    """Append the vector's ModelChunks, then the message that names it (float64, dimension)."""
 
-    message: Message
+    message: ModelPublished | GroupsMerged
     vector: Vector = field(repr=False)
 
 
@@ -160,15 +160,19 @@ class SumChunks:
 
 
 @dataclass(frozen=True, slots=True)
-class CohortOpened:
-    """Coordinator of one cohort of several: its mean delta, float64[dimension]; answer with CohortsMerged before the round's deadline."""
+class PublishSum:
+    """Coordinator of a group: append the opened sum's SumChunks, uint32[contribution_length], then this SumOpened."""
 
-    round_id: RoundId
-    model_version: int  # That the round started from.
-    model_digest: bytes
-    mean_delta: Vector = field(repr=False)
-    customers: int
-    unmask_deadline_ms: int
+    message: SumOpened
+    total: RingVector = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSum:
+    """Coordinator, after a restart: read this opened sum from the models' topic and answer with SumLoaded."""
+
+    group: int
+    sum_digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +209,10 @@ Event = (
     | ContributionReady
     | ChunksSummed
     | ChunksRefused
-    | CohortsMerged
     | InvitedChanged
     | KeysChanged
     | PartiesKnown
     | ModelLoaded
+    | SumLoaded
 )
-Effect = Publish | PublishModel | WakeAt | PrepareContribution | SumChunks | CohortOpened | LoadModel | RoundEnded | Report
+Effect = Publish | PublishModel | PublishSum | WakeAt | PrepareContribution | SumChunks | LoadModel | LoadSum | RoundEnded | Report

@@ -1,6 +1,6 @@
 """An institution's side of a lane: the step from one event to the next.
 
-Called by `institution_workers`' shell for every record of the lane's log, every contribution and every tick.
+Called by `head_participant` for every record of the lane's log, every contribution and every tick.
 Never says anything that its returned state does not already account for: the shell saves the state, then speaks."""
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ def _react(  # noqa: C901, PLR0911  # One branch per message.
             return participant_round.on_survivors(state, message)
         case m.SurvivorsAcked():
             return participant_round.on_acked(state, entropy)
-        case m.ModelPublished() if message.group != state.settings.lane.group:
-            return state, ()  # Of a cohort beside ours: the transcript names the model, no round of ours has ended.
-        case m.ModelPublished() | m.RoundAbandoned():
+        case m.ModelPublished() | m.SumOpened() | m.RoundAbandoned():
             return participant_round.on_ended(state, before, message)
         case _:
             return state, ()

@@ -1,6 +1,6 @@
 """A participant's state as a record for its own database, and back.
 
-Called by `institution_workers`' shell, which saves the record with its offsets before it speaks.
+Called by `head_record`, whose record of a head has one of these for each lane.
 Never sends anything: the record holds secrets, and erased ones are not in it."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from federation import messages as m
 from federation.errors import OwnFault
 from federation.rounds import participant
-from federation.rounds.participant_state import EpochSecrets, OwnRound, ParticipantSettings, ParticipantState, SeedBox
+from federation.rounds.participant_state import EpochSecrets, OwnRound, ParticipantSettings, ParticipantState, SeedBox, SumsHelped
 from federation.rounds.phases import EpochPhase, MemberStage, RoundPhase
 from federation.rounds.transcript import Ending, Epoch, Round
 from federation.rounds.transcript_epoch import all_keys
@@ -36,16 +36,14 @@ def to_record(state: ParticipantState) -> m.ParticipantSaved:
         current=_epoch_saved(known.current),
         pending=_epoch_saved(known.pending),
         round=_round_saved(known.round),
-        ended=m.EndingSaved(epoch=known.ended.epoch, round=known.ended.round, digest=known.ended.digest, abandoned=known.ended.abandoned)
-        if known.ended
-        else None,
+        ended=ending_saved(known.ended),
         secrets=tuple(_secrets_saved(epoch, secrets) for epoch, secrets in sorted(state.secrets.items())),
         stage=state.stage.name,
         boxes=tuple(m.SeedBoxHeld(dealer=dealer, box=held.box, tag=held.tag) for dealer, held in sorted(state.own.boxes.items())),
         self_share=state.own.self_share.reveal() if state.own.self_share is not None else None,
         said=state.own.said,
-        unadopted=tuple(m.SumHelped(round=number, survivors=survivors) for number, survivors in state.unadopted),
-        serials=tuple(m.SerialSeen(party=party, serial=serial) for party, serial in sorted(known.serials.items())),
+        unadopted=sums_saved(state.unadopted),
+        serials=serials_saved(known.serials),
     )
 
 
@@ -64,8 +62,8 @@ def from_record(settings: ParticipantSettings, record: m.ParticipantSaved) -> Pa
         current=_epoch(record.current),
         pending=_epoch(record.pending),
         round=_round(record.round),
-        ended=Ending(record.ended.epoch, record.ended.round, record.ended.digest, record.ended.abandoned) if record.ended else None,
-        serials={seen.party: seen.serial for seen in record.serials},
+        ended=ending(record.ended),
+        serials=serials_seen(record.serials),
     )
     own = OwnRound(
         boxes={held.dealer: SeedBox(held.box, held.tag) for held in record.boxes},
@@ -79,8 +77,40 @@ def from_record(settings: ParticipantSettings, record: m.ParticipantSaved) -> Pa
         secrets={saved.epoch: _secrets(saved) for saved in record.secrets},
         stage=MemberStage[record.stage],
         own=own,
-        unadopted=tuple((helped.round, helped.survivors) for helped in record.unadopted),
+        unadopted=sums_helped(record.unadopted),
     )
+
+
+def ending_saved(ended: Ending | None) -> m.EndingSaved | None:
+    """How a round ended, for a record."""
+    if ended is None:
+        return None
+    return m.EndingSaved(epoch=ended.epoch, round=ended.round, digest=ended.digest, abandoned=ended.abandoned)
+
+
+def ending(saved: m.EndingSaved | None) -> Ending | None:
+    """What `ending_saved` was given."""
+    return None if saved is None else Ending(saved.epoch, saved.round, saved.digest, saved.abandoned)
+
+
+def sums_saved(helped: SumsHelped) -> tuple[m.SumHelped, ...]:
+    """Sums that we helped to open, for a record."""
+    return tuple(m.SumHelped(round=number, survivors=survivors) for number, survivors in helped)
+
+
+def sums_helped(saved: tuple[m.SumHelped, ...]) -> SumsHelped:
+    """What `sums_saved` was given."""
+    return tuple((each.round, each.survivors) for each in saved)
+
+
+def serials_saved(serials: Mapping[str, int]) -> tuple[m.SerialSeen, ...]:
+    """Under which certificates parties speak, for a record."""
+    return tuple(m.SerialSeen(party=party, serial=serial) for party, serial in sorted(serials.items()))
+
+
+def serials_seen(saved: tuple[m.SerialSeen, ...]) -> dict[str, int]:
+    """What `serials_saved` was given."""
+    return {seen.party: seen.serial for seen in saved}
 
 
 def _seen(digests: Mapping[str, bytes]) -> tuple[m.RecordSeen, ...]:

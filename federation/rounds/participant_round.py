@@ -197,17 +197,15 @@ def on_survivors(state: ParticipantState, message: m.SurvivorsNamed) -> Outcome:
     """Ack the list, once; refuse it if together with an earlier sum it would single out one or a few institutions."""
     if MEMBER_MOVES[state.stage].get(m.SurvivorsNamed) is None:
         return state, ()
-    current, terms = state.transcript.opened_round(), state.settings.terms
+    current = state.transcript.opened_round()
     unfit = state.unfit(())
     if unfit is not None:
         fault = Report("unfit_member", state.settings.aggregator, unfit, state.transcript.round_id())
         return replace(state, stage=MemberStage.WATCHING), (fault,)
-    for number, earlier in state.unadopted:
-        difference = len(set(earlier) ^ set(current.survivors))
-        if 0 < difference < terms.difference_min and message.round - number <= terms.difference_rounds:
-            detail = f"differs by {difference} from the survivors of round {number}, whose sum gave no model"
-            fault = Report("differencing", state.settings.aggregator, detail, state.transcript.round_id())
-            return replace(state, stage=MemberStage.WATCHING), (fault,)
+    problem = _singles_out(state, current)
+    if problem is not None:
+        fault = Report("differencing", state.settings.aggregator, problem, state.transcript.round_id())
+        return replace(state, stage=MemberStage.WATCHING), (fault,)
     ack = m.SurvivorsAcked(
         head=message.head,
         group=message.group,
@@ -217,6 +215,16 @@ def on_survivors(state: ParticipantState, message: m.SurvivorsNamed) -> Outcome:
         survivors_digest=current.survivors_digest,
     )
     return replace(state, stage=MEMBER_MOVES[state.stage][m.SurvivorsNamed]), (Publish(ack),)
+
+
+def _singles_out(state: ParticipantState, current: Round) -> str | None:
+    """Why this sum, beside one that we helped to open and that gave no model, would say too much about too few; or None."""
+    terms, number = state.settings.terms, current.opened.round
+    for earlier_number, earlier in (*state.unadopted, *state.elsewhere):
+        difference = len(set(earlier) ^ set(current.survivors))
+        if 0 < difference < terms.difference_min and number - earlier_number <= terms.difference_rounds:
+            return f"differs by {difference} from the survivors of round {earlier_number}, whose sum gave no model"
+    return None
 
 
 def on_acked(state: ParticipantState, entropy: Entropy) -> Outcome:
@@ -268,19 +276,26 @@ def _share_of(state: ParticipantState, epoch: Epoch, current: Round, secrets: Ep
     return share
 
 
-def on_ended(state: ParticipantState, before: Transcript, message: m.ModelPublished | m.RoundAbandoned) -> Outcome:
-    """Erase the round's secrets; tell the shell, which rebases its local learning if there is a model."""
+def on_ended(state: ParticipantState, before: Transcript, message: m.ModelPublished | m.SumOpened | m.RoundAbandoned) -> Outcome:
+    """Erase the round's secrets; tell the shell, which rebases its local learning if there is a model.
+
+    Of a group's sum nothing is told yet: what comes of it, the head's merged model says (`head_participant`).
+    """
     round_id = before.round_id()
     secrets = state.secrets.get(round_id.epoch)
     if secrets is not None:
         state = state.with_secrets(round_id.epoch, secrets.erased_until(round_id.round + 1))
-    state = replace(state, stage=MemberStage.WATCHING, own=OwnRound())
-    if isinstance(message, m.RoundAbandoned):
-        recent = tuple(kept for kept in state.unadopted if round_id.round - kept[0] < state.settings.terms.difference_rounds)
-        return replace(state, unadopted=recent), (RoundEnded(round_id, None, None, included=False),)
-    included = state.settings.party in message.contributors
-    ended = RoundEnded(round_id, message.version, message.model_digest, included=included)
-    return replace(state, unadopted=()), (ended,)
+    recent = tuple(kept for kept in state.unadopted if round_id.round - kept[0] < state.settings.terms.difference_rounds)
+    state = replace(state, stage=MemberStage.WATCHING, own=OwnRound(), unadopted=recent)
+    match message:
+        case m.SumOpened():
+            return state, ()
+        case m.RoundAbandoned():
+            return state, (RoundEnded(round_id, None, None, included=False),)
+        case m.ModelPublished():
+            included = state.settings.party in message.contributors
+            ended = RoundEnded(round_id, message.version, message.model_digest, included=included)
+            return replace(state, unadopted=()), (ended,)
 
 
 def _seed_tag(state: ParticipantState, epoch: Epoch, dealer: str, holder: str, share: bytes) -> bytes:

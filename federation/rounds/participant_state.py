@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from federation import messages as m
 from federation.errors import OwnFault
@@ -17,6 +18,9 @@ from federation.privacy.accountant import affords, cost, noise_multiplier
 from federation.rounds.phases import MemberStage
 from federation.rounds.transcript import DIFFERENCE_MIN, DIFFERENCE_ROUNDS, Transcript
 from federation.secagg.keys import KEY_BYTES, Secret
+
+SumsHelped: TypeAlias = tuple[tuple[int, tuple[str, ...]], ...]
+"""(round, survivors) of sums that we helped to open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +145,8 @@ class ParticipantState:
     secrets: Mapping[int, EpochSecrets] = field(default_factory=dict)  # By epoch: the one in use and the one being set up.
     stage: MemberStage = MemberStage.WATCHING
     own: OwnRound = OwnRound()
-    unadopted: tuple[tuple[int, tuple[str, ...]], ...] = ()  # (round, survivors) of sums we helped to open that gave no model.
+    unadopted: SumsHelped = ()  # That gave no model.
+    elsewhere: SumsHelped = ()  # The same of the head's other lanes, as the head says with each record.
 
     def with_secrets(self, epoch: int, secrets: EpochSecrets | None) -> ParticipantState:
         """With the secrets of an epoch replaced, or erased."""

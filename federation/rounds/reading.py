@@ -5,12 +5,14 @@ Never half-reads: a refused record raises PeerFault and the transcript stays as 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from federation import messages as m
 from federation.errors import PeerFault
 from federation.rounds import transcript_epoch, transcript_round
 from federation.rounds.effects import Received
 from federation.rounds.phases import AGGREGATOR_SAYS, INSTITUTION_SAYS
-from federation.rounds.transcript import LaneMessage, Transcript, in_lane, is_sister
+from federation.rounds.transcript import LaneMessage, Transcript, in_lane
 
 
 def fold(transcript: Transcript, received: Received) -> Transcript:
@@ -23,11 +25,9 @@ def fold(transcript: Transcript, received: Received) -> Transcript:
     message = received.message
     if not isinstance(message, LaneMessage):
         raise PeerFault("not_entitled", f"{type(message).__name__} does not belong in the rounds' log", accused=received.sender)
-    if not in_lane(transcript, message) and not is_sister(transcript, message):
+    if not in_lane(transcript, message):
         return transcript
-    _check_entitled(transcript, message, received)
-    if isinstance(message, m.ModelPublished) and not in_lane(transcript, message):
-        return transcript_round.published_beside(transcript, message, received)
+    check_entitled(message, received, transcript.aggregator, transcript.serials)
     # A reader that starts in the middle of the log has not seen the beginning of earlier epochs: nobody's fault.
     if message.epoch < transcript.epoch_first or (transcript.epoch_first == 0 and not isinstance(message, m.EpochAnnounced)):
         return transcript
@@ -36,11 +36,12 @@ def fold(transcript: Transcript, received: Received) -> Transcript:
     return after if after is transcript else after.heard_under({received.sender: received.serial})
 
 
-def _check_entitled(transcript: Transcript, message: LaneMessage, received: Received) -> None:
-    sender, least = received.sender, transcript.serials.get(received.sender, 0)
+def check_entitled(message: m.Message, received: Received, aggregator: str, serials: Mapping[str, int]) -> None:
+    """PeerFault "stale_certificate", "not_entitled" or "impersonation" unless the sender may say this, under this certificate."""
+    sender, least = received.sender, serials.get(received.sender, 0)
     if received.serial < least:
         raise PeerFault("stale_certificate", f"signed under certificate {received.serial}, here it speaks under {least}", accused=sender)
-    if isinstance(message, AGGREGATOR_SAYS) and sender != transcript.aggregator:
+    if isinstance(message, AGGREGATOR_SAYS) and sender != aggregator:
         raise PeerFault("not_entitled", f"only the aggregator says {type(message).__name__}", accused=sender)
     if isinstance(message, INSTITUTION_SAYS) and message.institution != sender:
         raise PeerFault("impersonation", f"{type(message).__name__} in the name of {message.institution}", accused=sender)
@@ -72,5 +73,7 @@ def _read(transcript: Transcript, message: LaneMessage, received: Received) -> T
             return transcript_round.revealed(transcript, message, received)
         case m.ModelPublished():
             return transcript_round.published(transcript, message, received)
+        case m.SumOpened():
+            return transcript_round.sum_opened(transcript, message, received)
         case m.RoundAbandoned():
             return transcript_round.abandoned(transcript, message, received)

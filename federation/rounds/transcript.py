@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 from federation import messages as m
 from federation.errors import PeerFault
 from federation.ids import Lane, RoundId
 from federation.rounds.effects import Received
-from federation.rounds.phases import EPOCH_MOVES, ROUND_MOVES, EpochPhase, MemberStage, RoundPhase, Word
+from federation.rounds.phases import EPOCH_MOVES, ROUND_MOVES, EpochPhase, RoundPhase, Word
 from federation.secagg.quantize import contribution_length
 from federation.secagg.sealing import BOX_OVERHEAD_BYTES
 from federation.secagg.shares import SHARE_BYTES
@@ -31,12 +32,20 @@ LaneMessage: TypeAlias = (
     | m.SurvivorsAcked
     | m.SharesRevealed
     | m.ModelPublished
+    | m.SumOpened
     | m.RoundAbandoned
 )
 # The kind of fault that is none: too slow for the others, who have not waited. The aggregator counts it, members pass over it.
 LATE: Final = "late"
 RoundMessage: TypeAlias = (
-    m.RoundOpened | m.MaskedUpdate | m.SurvivorsNamed | m.SurvivorsAcked | m.SharesRevealed | m.ModelPublished | m.RoundAbandoned
+    m.RoundOpened
+    | m.MaskedUpdate
+    | m.SurvivorsNamed
+    | m.SurvivorsAcked
+    | m.SharesRevealed
+    | m.ModelPublished
+    | m.SumOpened
+    | m.RoundAbandoned
 )
 
 
@@ -190,12 +199,7 @@ def in_lane(transcript: Transcript, message: LaneMessage) -> bool:
     return Lane(message.head, message.group) == transcript.lane
 
 
-def is_sister(transcript: Transcript, message: LaneMessage) -> bool:
-    """Whether the message names a model that a cohort beside ours, of the same head, has ended its round with: it is ours too."""
-    return isinstance(message, m.ModelPublished) and message.head == transcript.lane.head and message.group != transcript.lane.group
-
-
-def refuse_move(phase: EpochPhase | RoundPhase | MemberStage, message: LaneMessage, *, accused: str) -> PeerFault:
+def refuse_move(phase: StrEnum, message: m.Message, *, accused: str) -> PeerFault:
     """The fault of a message that the table does not permit in this phase."""
     return PeerFault("out_of_phase", f"{type(message).__name__} while {phase.value}", accused=accused)
 

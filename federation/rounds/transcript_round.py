@@ -152,18 +152,16 @@ def revealed(transcript: Transcript, message: m.SharesRevealed, received: Receiv
 
 
 def published(transcript: Transcript, message: m.ModelPublished, received: Received) -> Transcript:
-    """The round ended in a model. Fault "bad_model": not this round's survivors, base or version."""
+    """The round ended in a model. Fault "bad_model": not this round's survivors, base or version, or in a group."""
     sender = received.sender
     if _ended_before(transcript, message, received):
         return transcript
     round_move(transcript, message, accused=sender)
     current = transcript.opened_round()
+    require_peer(transcript.lane.group == 0, "bad_model", "a group's sum is merged before there is a model", accused=sender)
     claim = (message.version, message.base_digest, message.contributors, message.survivors_digest)
     due = (current.opened.model_version + 1, current.opened.model_digest, current.survivors, current.survivors_digest)
     require_peer(claim == due, "bad_model", "not made from this round", accused=sender)
-    # A cohort beside ours may have said the next model already; then it is this one.
-    beside = transcript.model_version == message.version and transcript.model_digest != message.model_digest
-    require_peer(not beside and transcript.model_version <= message.version, "second_decision", "another model than beside", accused=sender)
     return replace(
         transcript,
         round=None,
@@ -174,22 +172,19 @@ def published(transcript: Transcript, message: m.ModelPublished, received: Recei
     )
 
 
-def published_beside(transcript: Transcript, message: m.ModelPublished, received: Received) -> Transcript:
-    """A cohort of the same head beside ours ended its round in a model: the next round of ours starts from it too.
-
-    Fault "second_decision": another model of a version that is known; "bad_model": not made from the model before.
-    """
-    if not transcript.model_known:
-        return transcript  # A reader from the middle of the log: the next opening tells it the model.
-    if message.version <= transcript.model_version:
-        known = message.version < transcript.model_version or message.model_digest == transcript.model_digest
-        require_peer(known, "second_decision", f"another model {message.version}", accused=received.sender)
+def sum_opened(transcript: Transcript, message: m.SumOpened, received: Received) -> Transcript:
+    """A group's round ended in a sum. Fault "bad_sum": not this round's survivors, or not in a group."""
+    sender = received.sender
+    if _ended_before(transcript, message, received):
         return transcript
-    made_from = (message.version - 1, message.base_digest)
-    require_peer(
-        made_from == (transcript.model_version, transcript.model_digest), "bad_model", "not made from the newest", accused=received.sender
-    )
-    return replace(transcript, model_version=message.version, model_digest=message.model_digest)
+    round_move(transcript, message, accused=sender)
+    current = transcript.opened_round()
+    require_peer(transcript.lane.group > 0, "bad_sum", "without groups a sum is said as a model", accused=sender)
+    claim = (message.contributors, message.survivors_digest)
+    require_peer(claim == (current.survivors, current.survivors_digest), "bad_sum", "not of this round", accused=sender)
+    require_peer(message.customers >= 1, "bad_sum", "no customers", accused=sender)
+    ended = Ending(message.epoch, message.round, received.digest, abandoned=False)
+    return replace(transcript, round=None, ended=ended)
 
 
 def abandoned(transcript: Transcript, message: m.RoundAbandoned, received: Received) -> Transcript:
@@ -200,7 +195,7 @@ def abandoned(transcript: Transcript, message: m.RoundAbandoned, received: Recei
     return replace(transcript, round=None, ended=Ending(message.epoch, message.round, received.digest, abandoned=True))
 
 
-def _ended_before(transcript: Transcript, message: m.ModelPublished | m.RoundAbandoned, received: Received) -> bool:
+def _ended_before(transcript: Transcript, message: m.ModelPublished | m.SumOpened | m.RoundAbandoned, received: Received) -> bool:
     ended = transcript.ended if is_over(transcript, message) else None
     return ended is not None and repeated(received, ended.digest, "second_decision")
 

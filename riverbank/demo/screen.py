@@ -22,6 +22,7 @@ _STYLES = {
     "behind": "yellow",
     "masking": "yellow",
     "unmasking": "yellow",
+    "summed": "yellow",
     "silent": "red",
     "abandoned": "red",
 }

@@ -71,7 +71,7 @@ class Watch:
         if isinstance(message, m.RoundOpened) and self.first_round_ms is None:
             self.first_round_ms = message.opened_at_ms
             self.first_round.set()
-        if isinstance(message, m.ModelPublished) and self.first_model_ms is None:
+        if isinstance(message, m.ModelPublished | m.GroupsMerged) and self.first_model_ms is None:
             self.first_model_ms = message.published_at_ms
 
     async def _fold_own(self, record: Record) -> None:

@@ -15,7 +15,7 @@ from aggregator_worker.chunk_sums import ChunkSums, Missing, opener
 from federation.errors import Broken, OwnFault
 from federation.members.keys import KeyRing, PartyKeys
 from federation.messages import MaskedChunk, ModelPublished, RoundAbandoned, SumRequested, SumTerm
-from federation.rounds import coordinator
+from federation.rounds import head_coordinator
 from federation.rounds.coordinator import CoordinatorSettings
 from federation.rounds.effects import ChunksSummed, Effect, Event, Publish, PublishModel, Received, Report, SumChunks, Tick, WakeAt
 from federation.secagg import ring
@@ -55,7 +55,7 @@ class MaskedRounds:
         self._readers: dict[Topic, LogReader] = {}
         self._sums = ChunkSums(opener(lambda: settings.sealing_secrets))
         dimension = settings.parameters.dimension
-        self._state = coordinator.initial(settings, invited=dict.fromkeys(names, 1), model_version=0, model=np.zeros(dimension))
+        self._state = head_coordinator.initial(settings, None, invited=dict.fromkeys(names, 1), model_version=0, model=np.zeros(dimension))
         self.model = np.zeros(dimension)
         self.held = 0  # Rounds, those without a model included.
         self.abandoned = 0
@@ -134,7 +134,7 @@ class MaskedRounds:
             self.abandoned += isinstance(opened.message, RoundAbandoned)
 
     async def _step(self, event: Event) -> None:
-        self._state, effects = coordinator.step(self._state, event)
+        self._state, effects = head_coordinator.step(self._state, event)
         for effect in effects:
             await self._perform(effect)
 

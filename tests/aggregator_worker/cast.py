@@ -14,7 +14,7 @@ import numpy as np
 
 from federation import messages as m
 from federation.ids import Lane, RoundId, digest_of
-from federation.rounds import participant
+from federation.rounds import head_participant
 from federation.rounds.effects import (
     ContributionReady,
     Effect,
@@ -27,7 +27,8 @@ from federation.rounds.effects import (
     Tick,
     model_digest,
 )
-from federation.rounds.participant_state import ParticipantSettings, ParticipantState, Terms
+from federation.rounds.head_participant import HeadParticipantState
+from federation.rounds.participant_state import ParticipantSettings, Terms
 from federation.secagg import ring
 from federation.secagg.quantize import contribution_length
 from streams.ports import Log, Outgoing, Position
@@ -71,8 +72,8 @@ class Cast:
         self.contributions: dict[tuple[str, RoundId], RingVector] = {}
         self.parameters: m.RoundParameters | None = None
         terms = Terms(dimension=dimension, layout_digest=layout_digest)
-        self.states: dict[str, ParticipantState] = {
-            name: participant.initial(
+        self.states: dict[str, HeadParticipantState] = {
+            name: head_participant.initial(
                 ParticipantSettings(
                     federation=parties.federation,
                     lane=Lane(head),
@@ -86,17 +87,21 @@ class Cast:
             for name in parties.institutions
         }
         known = PartiesKnown(parties.directory.acceptable(0, *m.PartyRole), {1: parties.keys[AGGREGATOR].sealing_key})
-        self.states = {name: participant.step(state, known, os.urandom)[0] for name, state in self.states.items()}
+        self.states = {name: head_participant.step(state, known, os.urandom)[0] for name, state in self.states.items()}
         self._couriers = {name: parties.courier(log, name) for name in parties.institutions}
 
     def said(self, kind: type[m.Message]) -> list[m.Message]:
         return [received.message for received in self.heard if isinstance(received.message, kind)]
 
     @property
+    def merged(self) -> list[m.GroupsMerged]:
+        return [message for message in self.said(m.GroupsMerged) if isinstance(message, m.GroupsMerged)]
+
+    @property
     def published(self) -> list[m.ModelPublished]:
         return [message for message in self.said(m.ModelPublished) if isinstance(message, m.ModelPublished)]
 
-    def plain_sum(self, published: m.ModelPublished) -> RingVector:
+    def plain_sum(self, published: m.ModelPublished | m.SumOpened) -> RingVector:
         """What the opened sum must be."""
         round_id = RoundId(Lane(published.head, published.group), published.epoch, published.round)
         total = ring.zeros(len(self.contributions[published.contributors[0], round_id]))
@@ -104,9 +109,10 @@ class Cast:
             ring.add(total, self.contributions[name, round_id])
         return total
 
-    def wrong_sums(self) -> list[m.ModelPublished]:
-        """Published models whose sum is not exactly that of their contributors."""
-        return [model for model in self.published if model.sum_digest != digest_of(ring.to_bytes(self.plain_sum(model)))]
+    def wrong_sums(self) -> list[m.ModelPublished | m.SumOpened]:
+        """Published models and groups' sums that are not exactly the sum of their contributors."""
+        opened = (*self.published, *self.said(m.SumOpened))
+        return [said for said in opened if said.sum_digest != digest_of(ring.to_bytes(self.plain_sum(said)))]
 
     async def play(self, until: Callable[[Cast], bool], within_s: float = 60.0) -> None:
         """Read and answer until the condition holds; AssertionError with what was heard if it does not within the time."""
@@ -141,15 +147,15 @@ class Cast:
 
     def _hear(self, name: str, received: Received) -> Sequence[Outgoing]:
         now_ms = time.time_ns() // 1_000_000
-        state, _ = participant.step(self.states[name], Tick(now_ms), os.urandom)
-        state, effects = participant.step(state, received, os.urandom)
+        state, _ = head_participant.step(self.states[name], Tick(now_ms), os.urandom)
+        state, effects = head_participant.step(state, received, os.urandom)
         said: list[m.Message] = []
         for effect in effects:
             state = self._perform(name, state, effect, said)
         self.states[name] = state
         return self._couriers[name].prepare(said, now_ms) if said else ()
 
-    def _perform(self, name: str, state: ParticipantState, effect: Effect, said: list[m.Message]) -> ParticipantState:
+    def _perform(self, name: str, state: HeadParticipantState, effect: Effect, said: list[m.Message]) -> HeadParticipantState:
         match effect:
             case Publish(message):
                 said.append(message)
@@ -158,7 +164,7 @@ class Cast:
                 if values is None:
                     return state
                 self.contributions[name, effect.round_id] = values
-                state, effects = participant.step(state, ContributionReady(effect.round_id, values.copy()), os.urandom)
+                state, effects = head_participant.step(state, ContributionReady(effect.round_id, values.copy()), os.urandom)
                 for each in effects:
                     state = self._perform(name, state, each, said)
             case Report():

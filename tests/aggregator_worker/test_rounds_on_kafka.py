@@ -120,7 +120,7 @@ async def test_a_paused_owner_cannot_fork_a_round(troupe: Troupe):
 
     assert successor.process.poll() is None
     assert len(troupe.cast.said(m.RoundAbandoned)) <= 1
-    assert {state.transcript.model_digest for state in troupe.cast.states.values()} == {troupe.cast.published[-1].model_digest}
+    assert {state.head.model_digest for state in troupe.cast.states.values()} == {troupe.cast.published[-1].model_digest}
     await troupe.check()
 
 

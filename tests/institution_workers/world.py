@@ -12,11 +12,11 @@ from functools import partial
 
 import numpy as np
 
-from federation.ids import Lane
+from federation.ids import Lane, body_digest_of
 from federation.members.keys import KeyRing
-from federation.messages import HeadName, ModelPublished, RoundParameters
-from federation.rounds import coordinator
-from federation.rounds.effects import ChunksSummed, Publish, PublishModel, Received, SumChunks, Tick
+from federation.messages import GroupsMerged, HeadName, ModelPublished, RoundParameters
+from federation.rounds import coordinator, head_coordinator
+from federation.rounds.effects import ChunksSummed, Publish, PublishModel, PublishSum, Received, SumChunks, Tick
 from federation.secagg.ring import from_bytes
 from federation.secagg.sealing import SEAL_OVERHEAD_BYTES, unseal
 from institution_workers.participation import Budget, Member, Participation
@@ -27,7 +27,7 @@ from institution_workers.study import Study
 from streams.courier import Courier
 from streams.identity import Identity
 from streams.memory import MemoryLog
-from streams.model_chunks import cut
+from streams.model_chunks import cut, cut_sum
 from streams.parties import Parties
 from streams.ports import Position
 from streams.signed import open_record
@@ -110,7 +110,7 @@ class Bank:
 class World:
     """Banks, an aggregator made of the coordinator's core, one log, one clock."""
 
-    def __init__(self, folder, clock, encoders, banks=BANKS, *, budget=UNLIMITED, **changes):
+    def __init__(self, folder, clock, encoders, banks=BANKS, *, budget=UNLIMITED, grouping=None, **changes):
         self.budget = budget
         self.folder, self.clock, self.encoders, self.numbers = folder, clock, encoders, itertools.count()
         self.log = MemoryLog(partitions_of(FEDERATION_TOPICS), now_ms=clock.now_ms)
@@ -131,9 +131,14 @@ class World:
             parameters=parameters, rounds_per_epoch=16, period_ms=1000, masked_wait_ms=800, unmask_wait_ms=800,
             keys_wait_ms=800, shares_wait_ms=800, renewal_wait_ms=1000, rounds_left_min=2,
         )  # fmt: skip
-        self.state = coordinator.initial(settings, invited=dict.fromkeys(banks, 1), model_version=0, model=np.zeros(dimension))
+        self.state = head_coordinator.initial(
+            settings, grouping, invited=dict.fromkeys(banks, 1), model_version=0, model=np.zeros(dimension)
+        )
         self.reader = None
+        self.chunks_read, self.bodies = {}, {}
         self.published = []
+        self.forged = lambda effect: effect  # What a dishonest aggregator does instead.
+        self.says = lambda _message: True
 
     async def certify(self, names=None):
         await self.credentials.publish(self.log, names)
@@ -151,33 +156,37 @@ class World:
         verify = self.credentials.directory.verify
         opened = [open_record(r.value, topic=ROUNDS, federation=FED, verify=verify) for r in records]
         events = [Received(each.sender, each.message, each.digest, each.serial) for each in opened]
-        self.published += [each.message for each in opened if isinstance(each.message, ModelPublished)]
+        self.published += [each.message for each in opened if isinstance(each.message, (ModelPublished, GroupsMerged))]
         for event in (*events, Tick(self.clock.now_ms())):
             await self._step(event)
         return len(records)
 
     async def _step(self, event):
-        self.state, effects = coordinator.step(self.state, event)
-        for effect in effects:
+        self.state, effects = head_coordinator.step(self.state, event)
+        for effect in map(self.forged, effects):
             if isinstance(effect, Publish):
                 await self.courier.send(self.courier.prepare([effect.message], self.clock.now_ms()))
             elif isinstance(effect, PublishModel):
                 pieces = cut(FRAUD, effect.message.version, effect.vector)
                 await self.courier.send(self.courier.prepare([*pieces, effect.message], self.clock.now_ms()))
+            elif isinstance(effect, PublishSum):
+                said = [*cut_sum(effect.message, effect.total), effect.message]
+                await self.courier.send(self.courier.prepare([each for each in said if self.says(each)], self.clock.now_ms()))
             elif isinstance(effect, SumChunks):
                 await self._step(ChunksSummed(effect.round_id, effect.survivors_digest, self._sum(effect)))
 
     def _sum(self, effect):
-        bodies = {}
+        verify = self.credentials.directory.verify
         for partition in range(CHUNKS.partitions):
-            for each in self.opened(CHUNKS, partition):
-                chunk = each.message
-                if chunk.round == effect.round_id.round:
-                    plain = unseal(
-                        chunk.body, self.aggregator_keys.sealing_secret, plain_bytes=len(chunk.body) - SEAL_OVERHEAD_BYTES, accused=""
-                    )
-                    bodies[chunk.institution, chunk.chunk] = from_bytes(plain, len(plain) // 4, accused="")
-        vectors = [np.concatenate([bodies[name, n] for n in range(len(digests))]) for name, digests in effect.chunk_digests]
+            records = self.log._stored[CHUNKS.full_name(), partition].records
+            for record in records[self.chunks_read.get(partition, 0) :]:
+                chunk = open_record(record.value, topic=CHUNKS, federation=FED, verify=verify).message
+                plain = unseal(
+                    chunk.body, self.aggregator_keys.sealing_secret, plain_bytes=len(chunk.body) - SEAL_OVERHEAD_BYTES, accused=""
+                )
+                self.bodies[body_digest_of(chunk.body)] = from_bytes(plain, len(plain) // 4, accused="")
+            self.chunks_read[partition] = len(records)
+        vectors = [np.concatenate([self.bodies[digest] for digest in digests]) for _, digests in effect.chunk_digests]
         return np.sum(vectors, axis=0, dtype=np.uint32)
 
     async def run(self, until, ms_max=30_000):

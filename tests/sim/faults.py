@@ -6,7 +6,7 @@ Never breaks what a log promises: records are late, twice or lost with their sen
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -41,6 +41,10 @@ class Faults:
             idle=rng.choice([0.0, 0.2, 0.6]),
             zombie=rng.choice([0.0, 0.0, 0.03]),
         )
+
+    def rarer(self, times: int) -> Faults:
+        """The same mixture where many parties must all get through: deaths and cuts are per turn of each of them."""
+        return replace(self, crash=self.crash / times, cut=self.cut / times, idle=self.idle / times, zombie=self.zombie / times)
 
 
 CALM: Final = Faults()

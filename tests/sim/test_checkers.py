@@ -14,6 +14,7 @@ from federation.rounds.effects import Received, Report, RoundEnded
 from streams.codec import encode
 from tests.sim import checkers
 from tests.sim.faults import CALM, Faults
+from tests.sim.head_table import MEDIAN
 from tests.sim.table import AGGREGATOR
 from tests.sim.world import InstitutionShell, World
 
@@ -34,7 +35,7 @@ def appended(world: World, kind: type[m.Message], **changes: object) -> None:
 
 
 def last_round(world: World) -> int:
-    return world.transcript().round_next - 1
+    return world.read().head.round_next - 1
 
 
 def a_wrong_sum(world: World) -> None:
@@ -74,12 +75,12 @@ def an_early_share(world: World) -> None:
 
 def a_kept_secret(world: World) -> None:
     disk = world.institutions["A"].disk
-    world.institutions["A"].disk = replace(disk, record=replace(disk.record, said=world.round_secrets["A"][1]))
+    world.institutions["A"].disk = replace(disk, record=replace(disk.record, lot=world.round_secrets["A"][1]))
 
 
 def another_reading(world: World) -> None:
     shell = world.institutions["A"]
-    shell.state = replace(shell.state, transcript=replace(shell.state.transcript, round_next=99))
+    shell.state = replace(shell.state, head=replace(shell.state.head, round_next=99))
 
 
 def an_accusation(world: World) -> None:
@@ -93,12 +94,24 @@ def a_wrong_word(world: World) -> None:
 
 def a_growing_record(world: World) -> None:
     shell = world.institutions["A"]
-    shell.state = replace(shell.state, unadopted=((1, ("A",) * 30_000),))
+    shell.state = replace(shell.state, unadopted=((1, ("A",) * 40_000),))
 
 
+def a_wrong_merge(world: World) -> None:
+    merged = next(received.message for received in world.log if isinstance(received.message, m.GroupsMerged))
+    world.models[merged.model_digest] = world.models[merged.model_digest] + 1.0
+
+
+def another_grouping(world: World) -> None:
+    appended(world, m.EpochAnnounced, invited=("A", "B", "C"))
+
+
+IN_GROUPS = {checkers.merged_models_follow_from_sums, checkers.one_grouping}
 BROKEN: dict[Callable[..., object], Callable[[World], None]] = {
     checkers.sums_are_exact: a_wrong_sum,
     checkers.models_follow_from_sums: a_wrong_model,
+    checkers.merged_models_follow_from_sums: a_wrong_merge,
+    checkers.one_grouping: another_grouping,
     checkers.masked_once: a_second_mask,
     checkers.nothing_unmasked: an_unmasked_chunk,
     checkers.every_round_ends: an_endless_round,
@@ -122,7 +135,8 @@ def test_a_peaceful_history_has_no_breach(lived: World):
 @pytest.mark.parametrize("checker", BROKEN, ids=lambda checker: checker.__name__)
 def test_a_checker_bites(checker: Callable[..., object]):
     """The promise broken, its checker says so."""
-    world = World(1, faults=CALM, institutions=4)
+    in_groups = checker in IN_GROUPS
+    world = World(1, faults=CALM, institutions=9 if in_groups else 4, grouping=MEDIAN if in_groups else None)
     world.run(2)
     for shell in world.institutions.values():  # Everybody reads to the end.
         if shell.has_work():

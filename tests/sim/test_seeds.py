@@ -14,10 +14,11 @@ import pytest
 
 from tests.sim.checkers import breaches
 from tests.sim.faults import POINTS, Faults
-from tests.sim.histories import SEEDS_IN_TURN, broken_in, history
+from tests.sim.histories import SEEDS_IN_TURN, broken_in, broken_in_groups, history
 from tests.sim.world import World
 
 SEEDS = 100_000 if os.environ.get("RIVERBANK_NIGHTLY") == "1" else 2_000
+GROUP_SEEDS = SEEDS // 40  # Of nine institutions or more: each costs several of the others.
 
 
 def test_seeds():
@@ -28,17 +29,26 @@ def test_seeds():
     assert broken == [], "\n".join(broken[:3])
 
 
-def test_one_seed():
+def test_seeds_in_groups():
+    """The same for a head whose institutions are drawn into groups."""
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        broken = list(chain.from_iterable(pool.map(broken_in_groups, range(0, GROUP_SEEDS, SEEDS_IN_TURN))))
+
+    assert broken == [], "\n".join(broken[:3])
+
+
+@pytest.mark.parametrize("in_groups", [False, True])
+def test_one_seed(in_groups: bool):
     """The seed named in RIVERBANK_SEED, or the first, in full view."""
     seed = int(os.environ.get("RIVERBANK_SEED", "0"))
 
-    assert breaches(history(seed)) == []
+    assert breaches(history(seed, in_groups=in_groups)) == []
 
 
-@pytest.mark.parametrize("seed", [3, 7, 41873])
-def test_one_seed_is_one_history(seed: int):
+@pytest.mark.parametrize(("seed", "in_groups"), [(3, False), (7, False), (41873, False), (3, True)])
+def test_one_seed_is_one_history(seed: int, in_groups: bool):
     """Run twice, a seed gives the same bytes in the same order, and the same states."""
-    first, second = history(seed), history(seed)
+    first, second = history(seed, in_groups=in_groups), history(seed, in_groups=in_groups)
 
     assert first.history.digest() == second.history.digest()
     assert first.trouble.crashes == second.trouble.crashes

@@ -13,7 +13,7 @@ import numpy as np
 
 from federation import messages as m
 from federation.ids import RoundId, body_digest_of
-from federation.rounds import coordinator, participant, reading
+from federation.rounds import head_coordinator, head_participant
 from federation.rounds.coordinator_state import CoordinatorSettings
 from federation.rounds.effects import (
     ChunksSummed,
@@ -21,22 +21,28 @@ from federation.rounds.effects import (
     Effect,
     Event,
     LoadModel,
+    LoadSum,
     ModelLoaded,
     PartiesKnown,
     PrepareContribution,
     Publish,
     PublishModel,
+    PublishSum,
     Received,
     Report,
     RingVector,
     RoundEnded,
     SumChunks,
+    SumLoaded,
     Tick,
     Vector,
     WakeAt,
     model_digest,
 )
-from federation.rounds.participant_record import from_record, to_record
+from federation.rounds.head_coordinator_state import Grouping, HeadCoordinatorState
+from federation.rounds.head_participant import HeadParticipantState
+from federation.rounds.head_record import from_head_record, to_head_record
+from federation.rounds.head_transcript import lane_of
 from federation.rounds.participant_state import ParticipantSettings, Terms
 from federation.secagg import ring
 from federation.secagg.keys import Secret, sign
@@ -64,7 +70,7 @@ class Said:
 class Disk:
     """What an institution has saved, all of one moment."""
 
-    record: m.ParticipantSaved | None = None
+    record: m.HeadSaved | None = None
     offset: int = 0
     journal: tuple[Said, ...] = ()
 
@@ -72,11 +78,13 @@ class Disk:
 class World:
     """Everybody, and the log between them."""
 
-    def __init__(self, seed: int, *, faults: Faults | None = None, institutions: int | None = None) -> None:
-        self.seed = seed
+    def __init__(
+        self, seed: int, *, faults: Faults | None = None, institutions: int | None = None, grouping: Grouping | None = None
+    ) -> None:
+        self.seed, self.grouping = seed, grouping
         self.trouble = Trouble(seed, Faults.drawn(seed) if faults is None else faults)
         count = institutions if institutions is not None else self.trouble.between(3, 6)
-        self.names = tuple("ABCDEFGH"[:count])
+        self.names = tuple("ABCDEFGHIJKL"[:count])
         self.credentials = Credentials(FEDERATION, self.names, ca=Secret(Stream(seed, "ca")(32)))
         self.keys = self.credentials.keys
         self.now_ms = 1_000_000
@@ -84,12 +92,16 @@ class World:
         self.history = hashlib.blake2b(digest_size=16)  # Of every byte appended, in order.
         self.chunks: dict[bytes, tuple[str, bytes]] = {}
         self.models: dict[bytes, Vector] = {model_digest(np.zeros(DIMENSION)): np.zeros(DIMENSION)}
+        self.sums: dict[bytes, RingVector] = {}
         self.reports: list[tuple[str, Report]] = []
         self.ended: list[tuple[str, RoundEnded]] = []
         self.contributed: dict[tuple[str, int], list[RingVector]] = {}  # Saved, hence said sooner or later.
         self.round_secrets: dict[str, dict[int, bytes]] = {name: {} for name in self.names}
         self.aggregator = AggregatorShell(self)
-        self.folded = (0, self.aggregator.fresh().transcript)
+        self.reader = (
+            0,
+            head_participant.initial(self.settings_of("reader"), model_version=0, model_digest=model_digest(np.zeros(DIMENSION))),
+        )
         self.zombies: list[tuple[AggregatorShell, int]] = []
         self.institutions = {name: InstitutionShell(self, name) for name in self.names}
 
@@ -138,7 +150,7 @@ class World:
         """Go on until the log has ended that many more rounds and has none open."""
         target = self.rounds_ended() + rounds
         for _ in range(turns_max):
-            if self.rounds_ended() >= target and self.transcript().round is None:
+            if self.rounds_ended() >= target and not self.in_round():
                 return
             self.turn()
         raise AssertionError(f"stuck: {self.rounds_ended()} rounds ended, {target} wanted")
@@ -162,25 +174,32 @@ class World:
         self.zombies = []
 
     # --- what the log says -----------------------------------------------------------------------------------------
-    def transcript(self) -> participant.Transcript:
-        """The log, folded by somebody who only reads; kept up as the log grows."""
-        read, transcript = self.folded
-        for received in self.log[read:]:
-            transcript = _fold_or_skip(transcript, received)
-        self.folded = (len(self.log), transcript)
-        return transcript
+    def settings_of(self, name: str) -> ParticipantSettings:
+        """An institution's settings, or those of somebody who only reads."""
+        return ParticipantSettings(
+            federation=FEDERATION,
+            lane=LANE,
+            party=name,
+            aggregator=AGGREGATOR,
+            terms=Terms(dimension=DIMENSION, layout_digest=LAYOUT),
+        )
+
+    def read(self) -> HeadParticipantState:
+        """The log, read by somebody who is never invited; kept up as the log grows."""
+        offset, state = self.reader
+        for received in self.log[offset:]:
+            state, _ = head_participant.step(state, received, Stream("reader"))
+        self.reader = (len(self.log), state)
+        return state
+
+    def in_round(self) -> bool:
+        """Whether a round is open, or one of the groups is still to be merged."""
+        state = self.read()
+        return state.head.gathering is not None or any(lane.transcript.round is not None for lane in state.lanes.values())
 
     def rounds_ended(self) -> int:
         """How many rounds have been opened, less the open one."""
-        known = self.transcript()
-        return known.round_next - 1 - (known.round is not None)
-
-
-def _fold_or_skip(transcript: participant.Transcript, received: Received) -> participant.Transcript:
-    try:
-        return reading.fold(transcript, received)
-    except participant.PeerFault:
-        return transcript
+        return self.read().head.round_next - 1 - self.in_round()
 
 
 class Shell:
@@ -258,14 +277,7 @@ class InstitutionShell(Shell):
         super().__init__(world, name)
         self.disk = Disk()
         self.entropy = Stream(world.seed, "entropy", name)
-        terms = Terms(dimension=DIMENSION, layout_digest=LAYOUT)
-        self.settings = ParticipantSettings(
-            federation=FEDERATION,
-            lane=LANE,
-            party=name,
-            aggregator=AGGREGATOR,
-            terms=terms,
-        )
+        self.settings = world.settings_of(name)
         self.attempts = 0
         self.down_until_ms = world.now_ms + (world.trouble.between(0, 12_000) if world.trouble.chance(0.3) else 0)
 
@@ -273,17 +285,17 @@ class InstitutionShell(Shell):
         """As the process starts: from the disk alone."""
         self.offset, self.wanted = self.disk.offset, None
         if self.disk.record is None:
-            self.state = participant.initial(self.settings, model_version=0, model_digest=model_digest(np.zeros(DIMENSION)))
+            self.state = head_participant.initial(self.settings, model_version=0, model_digest=model_digest(np.zeros(DIMENSION)))
         else:
-            record = decode(encode(self.disk.record), (m.ParticipantSaved,), 8_000_000)
-            assert isinstance(record, m.ParticipantSaved)
-            self.state = from_record(self.settings, record)
+            record = decode(encode(self.disk.record), (m.HeadSaved,), 8_000_000)
+            assert isinstance(record, m.HeadSaved)
+            self.state = from_head_record(self.settings, record)
         self.flush()
         acceptable = self.world.credentials.directory.acceptable(self.world.now_ms, *m.PartyRole)
         known = PartiesKnown(acceptable, {1: self.world.keys[AGGREGATOR].sealing_key})
         for event in (known, self.now()):
-            self.state, _ = participant.step(self.state, event, self.entropy)
-        self.wanted = participant.wanted(self.state)
+            self.state, _ = head_participant.step(self.state, event, self.entropy)
+        self.wanted = head_participant.wanted(self.state)
 
     def has_work(self) -> bool:
         return super().has_work() or (self.down_until_ms is None and self.cut_until_ms <= self.world.now_ms and self.wanted is not None)
@@ -293,13 +305,15 @@ class InstitutionShell(Shell):
         messages: list[m.Message] = []
         for event in self.events():
             before = self.state
-            self.state, effects = participant.step(self.state, event, self.entropy)
+            self.state, effects = head_participant.step(self.state, event, self.entropy)
             if isinstance(event, ContributionReady) and self.state is not before:
                 made.append((event.round_id, event.values))
             messages += self.perform(effects)
         self.world.trouble.reach("stepped")
         # One atomic write: the state, where it stopped reading, and what it is about to say.
-        self.disk = Disk(to_record(self.state), self.offset, (*self.disk.journal, *(self.world.seal(self.name, each) for each in messages)))
+        self.disk = Disk(
+            to_head_record(self.state), self.offset, (*self.disk.journal, *(self.world.seal(self.name, each) for each in messages))
+        )
         for round_id, values in made:
             self.world.contributed.setdefault((self.name, round_id.round), []).append(values)
         self.world.trouble.reach("saved")
@@ -326,7 +340,7 @@ class InstitutionShell(Shell):
                     messages.append(message)
                 case PrepareContribution(round_id):
                     self.wanted = effect
-                    secrets = self.state.secrets[round_id.epoch]
+                    secrets = self.state.lanes[lane_of(round_id)].secrets[round_id.epoch]
                     self.world.round_secrets[self.name][round_id.round] = secrets.round_secret(round_id.round).reveal()
                 case RoundEnded():
                     self.world.ended.append((self.name, effect))
@@ -363,14 +377,16 @@ class AggregatorShell(Shell):
         )
         self.down_until_ms = world.now_ms
 
-    def fresh(self) -> coordinator.CoordinatorState:
-        return coordinator.initial(self.settings, invited=dict.fromkeys(self.world.names, 1), model_version=0, model=np.zeros(DIMENSION))
+    def fresh(self) -> HeadCoordinatorState:
+        return head_coordinator.initial(
+            self.settings, self.world.grouping, invited=dict.fromkeys(self.world.names, 1), model_version=0, model=np.zeros(DIMENSION)
+        )
 
     def restart(self) -> None:
         """Read the log to its end, effects discarded; only then look at the clock."""
         self.state, self.answers, self.wake_ms = self.fresh(), [], None
         for received in self.world.log:
-            self.state, _ = coordinator.step(self.state, received)
+            self.state, _ = head_coordinator.step(self.state, received)
         self.offset = len(self.world.log)
         self.wake_ms = self.world.now_ms
 
@@ -395,7 +411,7 @@ class AggregatorShell(Shell):
         due = [event for at, event in self.answers if at <= self.world.now_ms]
         self.answers = [(at, event) for at, event in self.answers if at > self.world.now_ms]
         for event in (*self.poll(), *due, self.now()):
-            self.state, effects = coordinator.step(self.state, event)
+            self.state, effects = head_coordinator.step(self.state, event)
             self.world.trouble.reach("stepped")
             for effect in effects:
                 self.perform(effect)
@@ -411,8 +427,15 @@ class AggregatorShell(Shell):
                 self.world.trouble.reach("saved")
                 self.say(self.world.seal(AGGREGATOR, message))
                 self.world.trouble.reach("said one")
+            case PublishSum(message, total):
+                self.world.sums[message.sum_digest] = total
+                self.world.trouble.reach("saved")
+                self.say(self.world.seal(AGGREGATOR, message))
+                self.world.trouble.reach("said one")
             case SumChunks():
                 self.answers.append((soon_ms, self.world.summed(effect)))
+            case LoadSum(group, digest):
+                self.answers.append((soon_ms, SumLoaded(group, self.world.sums[digest])))
             case LoadModel(_, digest):
                 self.answers.append((soon_ms, ModelLoaded(self.world.models[digest])))
             case WakeAt(at_ms):

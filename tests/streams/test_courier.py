@@ -47,7 +47,7 @@ from streams.topology import (
 )
 from tests.streams.examples import example
 
-ACK = replace(example(SurvivorsAcked), institution="bank-a", head=HeadName.FRAUD, epoch=3, round=17)
+ACK = replace(example(SurvivorsAcked), institution="bank-a", head=HeadName.FRAUD, group=2, epoch=3, round=17)
 
 
 def sign(signed: bytes) -> bytes:
@@ -83,7 +83,7 @@ def test_each_message_comes_with_its_audit_entry():
         actor="bank-a",
         action="SurvivorsAcked",
         topic="rounds.v1",
-        head="fraud",
+        head="fraud/2",
         epoch=3,
         round=17,
         digest=digest_of(encode(ACK)),

@@ -197,11 +197,13 @@ def test_what_the_protocol_does_not_allow(problems, addition: str, sentence: str
         ("survivors_min = 5\n", 4, "4 members, and aggregator.survivors_min is 5"),
         ("", 3, None),
         ("survivors_min = 5\n", 5, None),
+        ("[aggregator.heads.credit]\ngroups = 3\n", 8, "8 members are enough for 2 groups of 3; 3 are needed"),
+        ("[aggregator.heads.credit]\ngroups = 3\n", 9, None),
     ],
 )
 def test_what_so_many_members_cannot_do(load, addition: str, members: int, problem: str | None):
     """Who is a member changes while the aggregator runs: it asks each time."""
-    assert load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, addition).aggregator.members_problem(members) == problem
+    assert load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, addition).aggregator.members_problem(HeadName.CREDIT, members) == problem
 
 
 def test_a_portal_has_an_institution_and_its_cluster(problems):
@@ -294,3 +296,44 @@ def test_a_private_file_is_private(tmp_path: Path):
             read_private_file(path)
     with pytest.raises(SettingsError, match="absent: No such file"):
         read_private_file(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("head", "needed"),
+    [
+        ("groups = 3", 3),
+        ('groups = 3\ngroup_rule = "mean"', 1),
+        ('groups = 3\ngroup_rule = "mean"\ngroups_min = 2', 2),
+        ('groups = 3\ngroup_rule = "trimmed_mean"\ntrim = 1', 3),
+    ],
+)
+def test_a_head_in_groups(load, head: str, needed: int):
+    """Groups, the rule over their means, and how many of them make a model."""
+    settings = load(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, f"[aggregator.heads.credit]\n{head}\n").aggregator.heads[
+        HeadName.CREDIT
+    ]
+
+    assert settings.groups == 3
+    assert settings.groups_needed == needed
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        ("groups = 2", "median needs 3 groups"),
+        ("groups = 3\ntrim = 1", "trim belongs to group_rule trimmed_mean"),
+        ('groups = 3\ngroup_rule = "trimmed_mean"', "trim belongs to group_rule trimmed_mean"),
+        ('groups = 3\ngroup_rule = "trimmed_mean"\ntrim = 2', "trimmed_mean needs 5 groups"),
+        ("groups = 3\ngroups_min = 4", "median needs 4 groups"),
+        ('groups = 3\ngroup_rule = "average"', "should be 'mean', 'median' or 'trimmed_mean'"),
+    ],
+)
+def test_groups_that_could_make_no_model_are_refused(problems, head: str, sentence: str):
+    """A rule with too few groups, or that does not exist."""
+    assert sentence in problems(AggregatorProcess, FEDERATION, PARTY, AGGREGATOR, f"[aggregator.heads.credit]\n{head}\n")[0]
+
+
+def test_an_institution_says_how_few_are_too_few(load):
+    """Its own least number of members, of a group too."""
+    assert load(InstitutionProcess, FEDERATION, PARTY, INSTITUTION).institution.members_min == 3
+    assert load(InstitutionProcess, FEDERATION, PARTY, INSTITUTION + "members_min = 5\n").institution.members_min == 5

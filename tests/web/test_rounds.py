@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from federation import messages as m
+from web.readmodels.institutions import Institutions
 from web.readmodels.rounds import RECENT_MAX, Rounds
+from web.views import TITLES, head_cards, round_rows
 
 FRAUD = m.HeadName.FRAUD
 LANE = {"head": FRAUD, "group": 0, "epoch": 1}
@@ -85,3 +89,80 @@ def test_only_the_newest_rounds_are_kept():
 
     assert len(rounds.heads[FRAUD].recent) == RECENT_MAX
     assert rounds.heads[FRAUD].published == RECENT_MAX + 49
+
+
+def in_group(message: m.Message, group: int) -> m.Message:
+    return replace(message, group=group)
+
+
+def summed(number: int, group: int) -> m.SumOpened:
+    return m.SumOpened(
+        head=FRAUD, group=group, epoch=1, round=number, contributors=("a", "b", "c"), customers=40, survivors_digest=bytes(32),
+        sum_digest=bytes(32), opened_at_ms=1000 * number + 400,
+    )  # fmt: skip
+
+
+def merged(number: int, version: int, *groups: int) -> m.GroupsMerged:
+    sums = tuple(m.MergedSum(group=group, contributors=("a", "b", "c"), customers=40, sum_digest=bytes(32)) for group in groups)
+    return m.GroupsMerged(
+        head=FRAUD,
+        epoch=1,
+        round=number,
+        version=version,
+        model_digest=bytes(32),
+        base_digest=bytes(32),
+        sums=sums,
+        epsilon=None,
+        published_at_ms=0,
+    )
+
+
+def test_a_round_of_groups_has_a_row_for_each_and_is_one_round():
+    """Each group's row says whether its sum is in the model; a group that fell out does not count as a round without a model."""
+    rounds = fold(
+        in_group(opened(1), 1), in_group(opened(1), 2), in_group(opened(1), 3), summed(1, 1), in_group(abandoned(1), 2), summed(1, 3)
+    )
+    before = [(row.group, row.state) for row in rounds.heads[FRAUD].recent]
+    for _ in range(2):  # Said twice is said once.
+        rounds.apply(merged(1, 1, 1, 3))
+
+    assert before == [(1, "summed"), (2, "abandoned"), (3, "summed")]
+    assert [(row.group, row.state, row.version) for row in rounds.heads[FRAUD].recent] == [
+        (1, "published", 1),
+        (2, "abandoned", None),
+        (3, "published", 1),
+    ]
+    assert (rounds.heads[FRAUD].published, rounds.heads[FRAUD].abandoned, rounds.heads[FRAUD].version) == (1, 0, 1)
+    assert [row["head"] for row in round_rows(rounds)] == ["fraud/1", "fraud/2", "fraud/3"]
+
+
+def test_a_round_of_too_few_groups_says_why():
+    """The sums that were opened came to nothing."""
+    ended = m.MergeAbandoned(
+        head=FRAUD,
+        epoch=1,
+        round=1,
+        reason=m.AbandonReason.TOO_FEW_UPDATES,
+        detail="1 of 3 groups opened a sum, 3 needed",
+        abandoned_at_ms=0,
+    )
+    rounds = fold(in_group(opened(1), 1), summed(1, 1), ended)
+
+    assert [(row.state, row.reason) for row in rounds.newest(1)] == [("abandoned", "too_few_updates: 1 of 3 groups opened a sum, 3 needed")]
+    assert rounds.heads[FRAUD].abandoned == 1
+
+
+def test_the_card_counts_members_over_all_groups():
+    """Members of one epoch's groups together; the next epoch starts anew."""
+    ready = [
+        m.EpochReady(
+            head=FRAUD, group=group, epoch=epoch, roster_digest=bytes(32),
+            members=tuple(m.ReadyMember(institution=name, shares_digest=bytes(32)) for name in names),
+        )
+        for epoch, group, names in ((1, 1, "abc"), (1, 2, "def"), (2, 1, "acf"))
+    ]  # fmt: skip
+    card = next(card for card in head_cards(fold(*ready[:2]), Institutions()) if card["title"] == TITLES[FRAUD])
+
+    assert (card["members"], card["groups"], card["epoch"]) == (6, 2, 1)
+    assert fold(*ready).heads[FRAUD].members == {1: ("a", "c", "f")}
+    assert fold(*ready[:2]).heads[FRAUD].members_of(1, 2) == ("d", "e", "f")

@@ -6,13 +6,16 @@ Never keeps more than the newest `RECENT_MAX` rounds of a head."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from federation import messages as m
 
 RECENT_MAX: Final = 200
+_Moves: TypeAlias = (
+    m.MaskedUpdate | m.SurvivorsNamed | m.SurvivorsAcked | m.SharesRevealed | m.ModelPublished | m.SumOpened | m.RoundAbandoned
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class RoundRow:
     survivors: tuple[str, ...] = ()
     acks: int = 0
     reveals: int = 0
-    state: str = "masking"  # masking, unmasking, published, abandoned
+    state: str = "masking"  # masking, unmasking, published, abandoned; of a group also summed, until it is merged
     version: int | None = None
     customers: int | None = None
     reason: str = ""
@@ -49,8 +52,13 @@ class HeadRounds:
     published: int = 0
     abandoned: int = 0
     version: int = 0
+    merged: int = 0  # The last round of its groups that is over.
     epoch: int = 0
-    members: tuple[str, ...] = ()
+    members: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # By group; 0 where the head has none.
+
+    def members_of(self, epoch: int, group: int) -> tuple[str, ...]:
+        """Who is ready for rounds in a group; nobody known of another epoch than the newest."""
+        return self.members.get(group, ()) if epoch == self.epoch else ()
 
 
 class Rounds:
@@ -62,36 +70,26 @@ class Rounds:
     def apply(self, message: m.Message) -> None:
         """Fold one message; messages that rounds do not show are passed over."""
         if isinstance(message, m.EpochReady):
-            head = self.heads[message.head]
-            head.epoch, head.members = message.epoch, tuple(member.institution for member in message.members)
+            head, names = self.heads[message.head], tuple(member.institution for member in message.members)
+            beside = head.members if head.epoch == message.epoch and message.group > 0 else {}
+            head.epoch, head.members = message.epoch, {**beside, message.group: names}
         elif isinstance(message, m.RoundOpened):
             row = RoundRow(message.head, message.group, message.epoch, message.round, message.opened_at_ms, message.masked_deadline_ms)
             if self._find(message) is None:
                 self.heads[message.head].recent.append(row)
-        elif isinstance(
-            message, m.MaskedUpdate | m.SurvivorsNamed | m.SurvivorsAcked | m.SharesRevealed | m.ModelPublished | m.RoundAbandoned
-        ):
+        elif isinstance(message, _Moves):
             self._advance(message)
+        elif isinstance(message, m.GroupsMerged | m.MergeAbandoned):
+            self._merge(message)
 
-    def _find(
-        self,
-        message: m.RoundOpened
-        | m.MaskedUpdate
-        | m.SurvivorsNamed
-        | m.SurvivorsAcked
-        | m.SharesRevealed
-        | m.ModelPublished
-        | m.RoundAbandoned,
-    ) -> int | None:
+    def _find(self, message: m.RoundOpened | _Moves) -> int | None:
         recent = self.heads[message.head].recent
         for index in range(len(recent) - 1, -1, -1):
             if (recent[index].group, recent[index].round) == (message.group, message.round):
                 return index
         return None
 
-    def _advance(
-        self, message: m.MaskedUpdate | m.SurvivorsNamed | m.SurvivorsAcked | m.SharesRevealed | m.ModelPublished | m.RoundAbandoned
-    ) -> None:
+    def _advance(self, message: _Moves) -> None:
         head = self.heads[message.head]
         index = self._find(message)
         if index is None or head.recent[index].ended_at_ms is not None:
@@ -108,10 +106,30 @@ class Rounds:
         elif isinstance(message, m.ModelPublished):
             row = replace(row, state="published", version=message.version, customers=message.customers, ended_at_ms=message.published_at_ms)
             head.published, head.version = head.published + 1, message.version
+        elif isinstance(message, m.SumOpened):
+            row = replace(row, state="summed", customers=message.customers, ended_at_ms=message.opened_at_ms)
         elif isinstance(message, m.RoundAbandoned):
             row = replace(row, state="abandoned", reason=f"{message.reason.value}: {message.detail}", ended_at_ms=message.abandoned_at_ms)
-            head.abandoned += 1
+            head.abandoned += message.group == 0  # A round of groups is over when they are merged, or not.
         head.recent[index] = row
+
+    def _merge(self, message: m.GroupsMerged | m.MergeAbandoned) -> None:
+        """What came of the groups' sums of a round."""
+        head = self.heads[message.head]
+        if message.round <= head.merged:
+            return
+        head.merged = message.round
+        if isinstance(message, m.GroupsMerged):
+            head.published, head.version = head.published + 1, message.version
+        else:
+            head.abandoned += 1
+        for index, row in enumerate(head.recent):
+            if row.state == "summed" and (row.epoch, row.round) == (message.epoch, message.round):
+                head.recent[index] = (
+                    replace(row, state="published", version=message.version)
+                    if isinstance(message, m.GroupsMerged)
+                    else replace(row, state="abandoned", reason=f"{message.reason.value}: {message.detail}")
+                )
 
     def newest(self, most: int) -> Iterator[RoundRow]:
         """The newest rounds of all heads, newest first."""

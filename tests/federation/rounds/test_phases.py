@@ -11,7 +11,19 @@ from federation import messages as m
 from federation.errors import PeerFault
 from federation.rounds import phases, reading
 from federation.rounds.effects import ContributionReady, Received
-from federation.rounds.phases import AGGREGATOR_SAYS, EPOCH_MOVES, INSTITUTION_SAYS, MEMBER_MOVES, ROUND_MOVES, MemberStage, RoundPhase
+from federation.rounds.phases import (
+    AGGREGATOR_SAYS,
+    DRAWING_MOVES,
+    EPOCH_MOVES,
+    GATHERING_MOVES,
+    INSTITUTION_SAYS,
+    MEMBER_MOVES,
+    ROUND_MOVES,
+    DrawingPhase,
+    GatheringPhase,
+    MemberStage,
+    RoundPhase,
+)
 from federation.rounds.transcript import Transcript
 from streams.topology import ROUNDS
 from tests.sim.table import AGGREGATOR, Table
@@ -29,7 +41,8 @@ def test_every_message_of_the_log_has_a_speaker():
 
 def test_every_message_is_permitted_somewhere():
     """No message that nobody may ever say."""
-    permitted = {word for moves in (EPOCH_MOVES, ROUND_MOVES) for row in moves.values() for word in row}
+    tables = (EPOCH_MOVES, ROUND_MOVES, DRAWING_MOVES, GATHERING_MOVES)
+    permitted = {word for moves in tables for row in moves.values() for word in row}
 
     assert permitted >= {*AGGREGATOR_SAYS, *INSTITUTION_SAYS}
 
@@ -39,6 +52,8 @@ def test_every_round_can_end():
     for phase in RoundPhase:
         if phase is not RoundPhase.IDLE:
             assert ROUND_MOVES[phase][m.RoundAbandoned] is RoundPhase.IDLE
+    assert GATHERING_MOVES[GatheringPhase.MERGING][m.MergeAbandoned] is GatheringPhase.IDLE
+    assert all(DRAWING_MOVES[phase][m.DrawingVoided] is DrawingPhase.VOID for phase in DrawingPhase if phase is not DrawingPhase.VOID)
 
 
 def test_a_second_mask_is_not_in_the_table():
@@ -81,7 +96,7 @@ def test_a_message_that_the_table_does_not_permit_changes_nothing(phase: RoundPh
     transcript = table.coordinator.transcript
     of_rounds = {kind for row in ROUND_MOVES.values() for kind in row} - {m.RoundOpened, phases.AckQuorum}
     for kind, received in _whole_round().items():
-        if kind not in of_rounds or kind is m.ModelPublished:
+        if kind not in of_rounds or kind in {m.ModelPublished, m.SumOpened}:
             continue
         fault = _fault(transcript, Received(received.sender, received.message, b"\x01" * 32, 1))
         if kind in ROUND_MOVES[phase]:

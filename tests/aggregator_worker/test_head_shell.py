@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from aggregator_worker.agents import Agents
 from aggregator_worker.chunk_owner import ChunkOwner
-from aggregator_worker.lane import LaneShell
+from aggregator_worker.head_shell import HeadShell
 from aggregator_worker.office import Office, SystemClock
 from aggregator_worker.past import find_past
 from federation import messages as m
@@ -22,6 +22,7 @@ from federation.ids import Lane, digest_of
 from federation.members.keys import KeyRing
 from federation.merge import next_model
 from federation.rounds.coordinator_state import CoordinatorSettings
+from federation.rounds.head_coordinator_state import Grouping
 from federation.secagg.quantize import decode_sum
 from streams.identity import Identity
 from streams.memory import MemoryLog
@@ -55,7 +56,8 @@ READ = (ROUNDS, SUMS, CHUNKS, SUM_REQUESTS)
 class Stand:
     """A log, a cast, and an aggregator that can be killed and started again; records are delivered as Faust would."""
 
-    def __init__(self, names: str = "abcd", **settings: int) -> None:
+    def __init__(self, names: str = "abcd", *, grouping: Grouping | None = None, **settings: int) -> None:
+        self.grouping = grouping
         self.log = MemoryLog(partitions_of(FEDERATION_TOPICS), now_ms=SystemClock().now_ms)
         self.parties = Credentials(FEDERATION, names)
         self.cast = Cast(self.log, self.parties, HEAD, LAYOUT, DIMENSION)
@@ -70,7 +72,7 @@ class Stand:
         self._agents: Agents | None = None
 
     @property
-    def lane(self) -> LaneShell:
+    def lane(self) -> HeadShell:
         assert self._agents is not None
         lane = self._agents._lanes[lane_partition(HEAD)]
         assert lane is not None
@@ -83,10 +85,10 @@ class Stand:
         office = Office(self.log, known, identity, self.parties.courier(self.log, AGGREGATOR), SystemClock())
         await known.catch_up()
 
-        def new_lane(partition: int) -> LaneShell | None:
+        def new_lane(partition: int) -> HeadShell | None:
             if partition != lane_partition(HEAD):
                 return None
-            return LaneShell(self.settings, office, self.failures.append, lambda _count: None)
+            return HeadShell(self.settings, self.grouping, office, self.failures.append, lambda _count: None)
 
         owner = partial(ChunkOwner, office=office)
         self._agents = agents = Agents(new_lane, owner, self.failures.append)
@@ -121,20 +123,20 @@ class Stand:
         joiner, found = ModelJoiner(), {}
         for record in self.log.records(MODELS.full_name(), lane_partition(HEAD)):
             opened = open_record(record.value or b"", topic=MODELS, federation=FEDERATION, verify=self.parties.directory.verify)
-            assert isinstance(opened.message, m.ModelChunk)
-            vector = joiner.add(opened.message, sender=opened.sender)
+            vector = joiner.add(opened.message, sender=opened.sender) if isinstance(opened.message, m.ModelChunk) else None
             if vector is not None:
                 found[opened.message.version] = vector
         return found
 
+    def entries(self) -> list[m.AuditEntry]:
+        records = self.log.records(AUDIT.full_name())
+        return [
+            open_record(record.value or b"", topic=AUDIT, federation=FEDERATION, verify=self.parties.directory.verify).message
+            for record in records
+        ]
+
     def faults(self) -> set[tuple[str, str]]:
-        found = set()
-        for record in self.log.records(AUDIT.full_name()):
-            entry = open_record(record.value or b"", topic=AUDIT, federation=FEDERATION, verify=self.parties.directory.verify).message
-            assert isinstance(entry, m.AuditEntry)
-            if entry.topic == "":
-                found.add((entry.action, entry.accused))
-        return found
+        return {(entry.action, entry.accused) for entry in self.entries() if entry.topic == ""}
 
     def check(self) -> None:
         """Every model is the one before plus the exact mean of what its contributors put in; nothing failed."""
@@ -214,10 +216,10 @@ async def test_a_rebuild_begins_with_the_epoch_in_use(stand: Stand):
     """A lane with a long past is rebuilt from its present epoch on, and goes on with the same model and the next round."""
     await stand.start()
     await stand.cast.play(rounds_done(20))
-    known = stand.lane._state.transcript
+    known = stand.lane._state.head
     await stand.kill()
     await stand.start(stand.ends())
-    rebuilt = stand.lane._state.transcript
+    rebuilt = stand.lane._state.head
     assert rebuilt.model_version >= known.model_version
     assert rebuilt.epoch_last >= known.epoch_last
     end = stand.ends()[ROUNDS.full_name(), lane_partition(HEAD)]
