@@ -15,7 +15,7 @@ from federation import messages as m
 from federation.ids import Lane
 from web.readmodels.institutions import SILENT_AFTER_MS, Institutions
 from web.readmodels.partnerships import Partnerships
-from web.readmodels.rounds import Rounds
+from web.readmodels.rounds import RoundRow, Rounds
 
 TITLES: Final = {m.HeadName.CREDIT: "Credit risk", m.HeadName.FRAUD: "Card fraud", m.HeadName.PRODUCTS: "Product recommendations"}
 QUALITY_NAMES: Final = {m.HeadName.CREDIT: "AUC", m.HeadName.FRAUD: "AUC", m.HeadName.PRODUCTS: "HR@3"}
@@ -167,10 +167,17 @@ def round_rows(rounds: Rounds) -> list[dict[str, Any]]:
                 "missing": ", ".join(name for name in members if name not in arrived and not waiting),
                 "took": _UNDEFINED if row.duration_ms is None else span_text(row.duration_ms),
                 "customers": _UNDEFINED if row.customers is None else f"{row.customers:,}",
+                "epsilon": _epsilon_text(row),
                 "outcome": f"model {row.version}" if row.version is not None else row.reason,
             }
         )
     return rows
+
+
+def _epsilon_text(row: RoundRow) -> str:
+    if row.version is None:
+        return _UNDEFINED
+    return "no noise" if row.epsilon is None else f"{row.epsilon:.3g}"
 
 
 def live_context(

@@ -157,6 +157,7 @@ async def test_the_page_is_complete_without_javascript(window: Window):
         await browser.close()
 
     assert "cedar-union" in shown
+    assert '<td class="n">4,321</td><td class="n">7.5</td>' in shown
     assert 'http-equiv="refresh"' in shown
 
 

@@ -35,6 +35,7 @@ class RoundRow:
     state: str = "masking"  # masking, unmasking, published, abandoned; of a group also summed, until it is merged
     version: int | None = None
     customers: int | None = None
+    epsilon: float | None = None  # As ModelPublished says; None also without noise.
     reason: str = ""
     ended_at_ms: int | None = None
 
@@ -104,7 +105,8 @@ class Rounds:
         elif isinstance(message, m.SharesRevealed):
             row = replace(row, reveals=row.reveals + 1)
         elif isinstance(message, m.ModelPublished):
-            row = replace(row, state="published", version=message.version, customers=message.customers, ended_at_ms=message.published_at_ms)
+            row = replace(row, state="published", version=message.version, ended_at_ms=message.published_at_ms)
+            row = replace(row, customers=message.customers, epsilon=message.epsilon)
             head.published, head.version = head.published + 1, message.version
         elif isinstance(message, m.SumOpened):
             row = replace(row, state="summed", customers=message.customers, ended_at_ms=message.opened_at_ms)
