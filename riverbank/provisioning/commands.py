@@ -10,7 +10,7 @@ import json
 import os
 import time
 import tomllib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -132,10 +132,12 @@ def _with_membership(config: Path, work: Callable[[Membership], Awaitable[Any]])
     from streams.identity import Identity, key_file
     from streams.kafka import KafkaLog
     from streams.parties import Parties
+    from streams.telemetry import configure_logging
     from streams.tls import open_tls
     from streams.topology import Role
 
     settings = load_settings(config, OperatorProcess)
+    configure_logging(settings.ops.log_level)  # To stderr: what others wrote on the topics must not stand in our answer.
 
     async def run() -> Any:
         federation, name = settings.federation, settings.party.name
@@ -154,7 +156,16 @@ def _with_membership(config: Path, work: Callable[[Membership], Awaitable[Any]])
 def members_list(config: Config, as_json: Json = False) -> None:
     """Everybody, how they stand, and until when their certificates last."""
     rows = _with_membership(config, lambda membership: membership.rows(_now_ms()))
-    typer.echo(json.dumps(rows, indent=1) if as_json else "\n".join("  ".join(map(str, row.values())) for row in rows))
+    typer.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line of names, then a line per row, in columns; a dash stands where there is nothing."""
+    if not rows:
+        return "nobody"
+    lines = [list(rows[0]), *([str(value) or "-" for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 @members.command("publish")
