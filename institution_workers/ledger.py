@@ -63,7 +63,7 @@ class Ledger:
         )
         self._database.execute(
             "INSERT INTO ledgers VALUES (?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "
-            "SET round = excluded.round, day = excluded.day, spent_most = max(spent_most, excluded.spent_most)",
+            "SET round = max(round, excluded.round), day = excluded.day, spent_most = max(spent_most, excluded.spent_most)",
             (head.value, round_, day, max(paying.values(), default=0.0)),
         )
 

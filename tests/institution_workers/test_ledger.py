@@ -115,6 +115,16 @@ def test_a_contribution_of_ours_that_we_do_not_know_closes_the_ledger(ledger):
     assert contribute(ledger, 1, ["anna"], head=CREDIT) == ["anna"]
 
 
+def test_lanes_that_count_their_rounds_apart_are_no_gap(ledger):
+    """Drawn into another group, an institution contributes to a round with a lower number; what it said before stays known."""
+    contribute(ledger, 500, ["anna"])
+    contribute(ledger, 480, ["anna"])
+
+    assert ledger.heard(FRAUD, 500, START_MS)
+    assert ledger.heard(FRAUD, 480, START_MS)
+    assert contribute(ledger, 481, ["anna"]) == ["anna"]
+
+
 def test_a_fresh_state_that_finds_old_contributions_is_closed(ledger):
     """A state folder that was moved away does not give budgets back."""
     assert not ledger.heard(FRAUD, 40, START_MS)
