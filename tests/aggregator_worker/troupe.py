@@ -23,7 +23,7 @@ from streams.access import alone
 from streams.cluster_plan import Wanted
 from streams.kafka import KafkaLog
 from streams.kafka_admin import provision_topics
-from streams.model_chunks import ModelJoiner
+from streams.model_chunks import ModelJoiner, SumJoiner
 from streams.passphrases import VARIABLE
 from streams.ports import Position
 from streams.signed import open_record
@@ -100,6 +100,7 @@ class Troupe:
     ) -> None:
         self.bootstrap, self.directory, self.names, self.dimension, self.head = bootstrap, directory, names, dimension, head
         self.secured = secured
+        self.head_lines: tuple[str, ...] = ()  # More settings of the head.
         self.log = KafkaLog(bootstrap, tls=secured and secured.pki.tls(OPERATOR))
         self.parties = Credentials("troupe", names)
         self.layout = made_up_layout(head, dimension)
@@ -125,6 +126,7 @@ class Troupe:
             "[aggregator]", f'state_dir = "{self.directory}"',
             *(f"{name} = {value}" for name, value in waits.items()),
             f"[aggregator.heads.{self.head.value}]", "noise_multiplier = 0.0", "clip_quanta = 1000", "server_step = 1.0",
+            *self.head_lines,
         ]  # fmt: skip
         if self.secured is not None:
             files = self.secured.pki.files(alone(Role.AGGREGATOR)).model_dump(mode="json", exclude_none=True)
@@ -151,14 +153,20 @@ class Troupe:
         await reader.close()
         return found
 
+    async def vectors(self) -> tuple[dict[bytes, np.ndarray], dict[bytes, np.ndarray]]:
+        """By digest: the models that were published, and the groups' sums."""
+        models, sums = ModelJoiner(), SumJoiner()
+        vectors, totals = {}, {}
+        for piece in await self.messages(MODELS, lane_partition(self.head)):
+            if isinstance(piece, m.SumChunk):
+                totals[piece.sum_digest] = sums.add(piece, sender=AGGREGATOR)
+            else:
+                vectors[piece.model_digest] = models.add(piece, sender=AGGREGATOR)  # None until the last piece.
+        return vectors, totals
+
     async def check(self) -> None:
         """Every published model is the one before plus the plain mean of its contributors' vectors, bit for bit."""
-        joiner, vectors = ModelJoiner(), {}
-        for piece in await self.messages(MODELS, lane_partition(self.head)):
-            assert isinstance(piece, m.ModelChunk)
-            vector = joiner.add(piece, sender=AGGREGATOR)
-            if vector is not None:
-                vectors[piece.model_digest] = vector
+        vectors, _ = await self.vectors()
         parameters = next(a.parameters for a in self.cast.said(m.EpochAnnounced) if isinstance(a, m.EpochAnnounced))
         assert self.cast.wrong_sums() == []
         model, version = np.zeros(self.dimension), 0
