@@ -27,7 +27,7 @@ from federation import messages as m
 from streams.access import alone
 from streams.codec import encode
 from streams.kafka import KafkaLog
-from streams.parties import KEY_FAULTS, Parties
+from streams.parties import Parties
 from streams.ports import Log, LogReader, LogUnavailable, Position, Record
 from streams.settings import AuditProcess, read_private_file
 from streams.signed import Opened
@@ -143,14 +143,9 @@ class Writer:
                 _log.warning("audit record refused", topic=each.topic, offset=each.offset, reason=each.reason, accused=each.accused)
 
     async def _judged(self, records: Sequence[Record]) -> list[m.LoggedRecord]:
-        logged = [judged(record, self._open) for record in records]
-        doubtful = [place for place, each in enumerate(logged) if each.reason in KEY_FAULTS]
-        if doubtful:
-            # A certificate is in the log before what its owner says, so one look suffices for the whole batch.
-            await self._parties.catch_up()
-            for place in doubtful:
-                logged[place] = judged(records[place], self._open)
-        return logged
+        # Before every batch: a certificate is in the log before what its owner says, and for a revocation nobody would ask.
+        await self._parties.catch_up()
+        return [judged(record, self._open) for record in records]
 
     def _open(self, record: Record) -> Opened:
         return self._parties.opened(record, AUDIT)

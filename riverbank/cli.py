@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from riverbank.core_dumps import forbid_core_dumps
 from riverbank.provisioning import commands
 from streams.settings import (
     AggregatorProcess,
@@ -68,6 +69,7 @@ class CannotRun(Exception):
 
 def main() -> None:
     """Entry point of the console script."""
+    forbid_core_dumps()
     try:
         app(standalone_mode=True)
     except (CannotRun, SettingsError, *commands.EXPECTED) as error:

@@ -13,8 +13,9 @@ import structlog
 
 from federation.errors import PeerFault
 from federation.members.directory import Directory
-from federation.messages import AuthorityRotated, MemberStanding, PartyCertified, PartyRole, SignedRecord
+from federation.messages import AuthorityRotated, MemberStanding, Message, PartyCertified, PartyRole, RefusalReason, SignedRecord
 from streams.codec import DecodeError, decode
+from streams.courier import key_of
 from streams.ports import Log, LogReader, Position, Record
 from streams.signed import Opened, open_envelope, unwrapped
 from streams.telemetry import FAULTS
@@ -120,6 +121,15 @@ class Parties:
         if self.directory.newest(sender).role is not role:
             raise PeerFault("wrong_role", f"only an {role.value} says this", accused=sender)
 
+    def unfit(self, institution: str, now_ms: int) -> str | None:
+        """Why nothing is to be done with this institution, by what is known now: a clause that follows its name; None if it is a member."""
+        if institution in self.directory.acceptable(now_ms, PartyRole.INSTITUTION):
+            return None
+        certified = self.directory.certificates.get(institution)
+        if certified is not None and certified[-1].role is not PartyRole.INSTITUTION:
+            return f"is an {certified[-1].role.value}"
+        return self.directory.why_not(institution, now_ms)
+
     async def close(self) -> None:
         """Free the connection; `catch_up` takes it up again."""
         reader, self._reader = self._reader, None
@@ -149,8 +159,19 @@ class Parties:
             return self.directory
         if record.topic == MEMBERS.full_name():
             opened = self.opened(record, MEMBERS)
+            _require_own_key(record, MEMBERS, opened.message)
             return self.directory.take(opened.sender, opened.message) if isinstance(opened.message, MemberStanding) else self.directory
         said = decode(record.value, PARTIES.carries, PARTIES.bytes_max)
+        _require_own_key(record, PARTIES, said)
         if isinstance(said, PartyCertified):
             return self.directory.admit(said, at_ms=record.timestamp_ms)
         return self.directory.follow(said) if isinstance(said, AuthorityRotated) else self.directory
+
+
+def _require_own_key(record: Record, topic: Topic, said: Message) -> None:
+    """DecodeError for a record under another key than its message has.
+
+    The key is not signed, and memories keep the newest record of each: under another's key, a genuine record would push out, say, a revocation.
+    """
+    if record.key != key_of(topic, said):
+        raise DecodeError(RefusalReason.INVALID, "a record under a key that is not its message's")

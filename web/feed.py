@@ -6,6 +6,7 @@ Never lets a bad record stop the fold: it is counted by topic and passed over.""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
@@ -26,6 +27,7 @@ _RECORDS_MAX: Final = 2000
 _WAIT_MS: Final = 200
 _PROBE_MS: Final = 2_000
 _RETRY_S: Final = 1.0
+_KEEP_UP_S: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -91,6 +93,14 @@ class Feed:
         self.changes += 1
 
 
+async def keep_up(parties: Parties) -> None:
+    """Read who is who until cancelled: a revocation has to count here too, though no record asks for it. A broker that is away is the feeds' to tell."""
+    while True:
+        with contextlib.suppress(LogUnavailable):
+            await parties.catch_up()
+        await asyncio.sleep(_KEEP_UP_S)
+
+
 def federation_fold(parties: Parties, apply: Callable[[m.Message], None]) -> Fold:
     """Fold for the signed ROUNDS and STATUS: verified, entitled, then applied."""
     rows = {row.full_name(): row for row in topology.FEDERATION_TOPICS}
@@ -100,8 +110,8 @@ def federation_fold(parties: Parties, apply: Callable[[m.Message], None]) -> Fol
             return
         opened = await parties.open(record, rows[record.topic])
         # What an institution says names it; the rest are decisions, which are the aggregator's alone.
-        if not hasattr(opened.message, "institution"):
-            parties.require_role(opened.sender, m.PartyRole.AGGREGATOR)
+        ours = hasattr(opened.message, "institution")
+        parties.require_role(opened.sender, m.PartyRole.INSTITUTION if ours else m.PartyRole.AGGREGATOR)
         apply(opened.message)
 
     return fold

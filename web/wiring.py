@@ -25,7 +25,7 @@ from streams.settings import WebProcess, WebSettings
 from streams.tls import open_tls
 from streams.topology import Role
 from web.app import make_app, templates
-from web.feed import Feed, federation_fold, own_fold, positions_of
+from web.feed import Feed, federation_fold, keep_up, own_fold, positions_of
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
 from web.readmodels.partnerships import Partnerships
@@ -93,6 +93,7 @@ async def run(settings: WebProcess) -> None:
             asyncio.TaskGroup() as group
         ):  # A feed that fails for good ends the portal: none is better than one that shows old things as new.
             group.create_task(window.feed.run())
+            group.create_task(keep_up(parties))
             if window.institution is not None:
                 group.create_task(window.institution.feed.run())
             group.create_task(_serve(web, window))

@@ -142,6 +142,9 @@ class Runs:
         await self._registry.catch_up()
         if self._own.peer not in self._registry.directory.certificates:
             raise OwnFault(f"the federation has certified nobody called {self._own.peer}: check vertical.peer")
+        unfit = self._registry.unfit(self._own.peer, self._clock.now_ms())
+        if unfit is not None:
+            raise OwnFault(f"{self._own.peer} {unfit}")
         async with self._one_at_a_time:
             await self._turn(event, within=within)
         await self._flush()
@@ -193,6 +196,10 @@ class Runs:
             return None
         if said.sender != self._own.peer:
             raise PeerFault("not_entitled", "speaks in a partnership of others", accused=said.sender)
+        # Whoever is suspended or revoked in the middle of a run learns no more: every step of it answers something that was heard here.
+        unfit = self._registry.unfit(said.sender, self._clock.now_ms())
+        if unfit is not None:
+            raise PeerFault("unfit_member", unfit, accused=said.sender)
         return self._joiner.add(part)
 
     async def _hear(self, whole: Whole, after: int) -> None:

@@ -103,6 +103,10 @@ class Scores:
             why = "nothing has been learned together yet" if state.half is None else "not known to be shared with the partner"
             self._tell(waiting, None, why, now_ms)
             return
+        unfit = self._registry.unfit(self._own.peer, now_ms)
+        if unfit is not None:
+            self._tell(waiting, None, f"the partner {unfit}", now_ms)
+            return
         self._number = max(self._number + 1, now_ms)
         self._people.waits(m.VerticalVerb.PREDICT, Waiting(request_id, self._number, person, deadline_ms))
         self._say(self._number, deadline_ms, m.JointScoreAsked(alignment=place[0], row=place[1], version=state.version), now_ms)
@@ -139,6 +143,9 @@ class Scores:
             return
         if sender != self._own.peer:
             raise PeerFault("not_entitled", "speaks in a partnership of others", accused=sender)
+        unfit = self._registry.unfit(sender, now_ms)
+        if unfit is not None:
+            raise PeerFault("unfit_member", unfit, accused=sender)
         if sealed.deadline_ms <= now_ms:
             return
         kind = m.JointScoreAnswered if self._own.is_bank else m.JointScoreAsked

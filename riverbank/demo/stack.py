@@ -198,13 +198,20 @@ class Stack:
             return None
 
     def memory_bytes(self) -> int:
-        """Resident memory of all processes together, this one included; pages shared between them count once (PSS) where known."""
+        """Resident memory of all processes together, this one included; pages shared between them count once (PSS) where we may look so far.
+
+        Only root may: our processes cannot be looked into (`riverbank.core_dumps`).
+        """
         total = 0
         own = [os.getpid(), *([self.kafka.pid] if self.kafka.pid else []), *self.supervisor.pids().values()]
         for pid in own:
             try:
-                full = psutil.Process(pid).memory_full_info()
-                total += getattr(full, "pss", full.rss)
+                process = psutil.Process(pid)
+                try:
+                    full = process.memory_full_info()
+                    total += getattr(full, "pss", full.rss)
+                except psutil.AccessDenied:
+                    total += process.memory_info().rss
             except psutil.NoSuchProcess:  # It just died; the supervisor deals with that.
                 continue
         return total

@@ -17,7 +17,7 @@ from streams.kafka import KafkaLog
 from streams.parties import Parties
 from streams.ports import Record
 from streams.tls import Tls
-from web.feed import Feed, federation_fold, positions_of
+from web.feed import Feed, federation_fold, keep_up, positions_of
 from web.readmodels.institutions import Institutions
 from web.readmodels.rounds import Rounds
 from web.wiring import SystemClock
@@ -50,6 +50,7 @@ class Watch:
     async def run(self) -> None:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(keep_up(self._parties))
             for feed in self._feeds:
                 group.create_task(feed.run())
 

@@ -182,6 +182,35 @@ async def test_a_broker_cannot_take_back_what_was_known(credentials: Credentials
     assert "a" not in parties.directory.acceptable(0, *m.PartyRole)
 
 
+async def test_a_genuine_record_under_anothers_key_pushes_nothing_out(credentials: Credentials, log: SlowLog):
+    """A memory keeps the newest record of each key, which nobody has signed: a broker must not hide a's revocation behind a word on b."""
+    memory = Kept()
+    await credentials.enter(log, credentials.act("a", m.Standing.REVOKED, at_ms=1))
+    (said,) = credentials.courier(log, OPERATOR).prepare([credentials.act("b", m.Standing.SUSPENDED)], 0)[:1]
+    await log.append([replace(said, key=b"a")])
+    newer = credentials.certificate("b", keys_of("newer"), serial=2)
+    await log.append([Outgoing(PARTIES.full_name(), 0, b"a/1", encode(newer))])
+    parties = parties_of(log, credentials, memory)
+    await parties.catch_up()
+
+    assert parties.directory.standings["b"].standing is m.Standing.VERIFIED
+    assert parties.directory.newest("b").serial == 1
+    assert [record.offset for record in memory.records if record.key == b"a"] == [0, 1, 6]  # Invited, verified, revoked.
+
+
+async def test_who_is_fit_to_be_dealt_with(credentials: Credentials, log: SlowLog):
+    """A verified institution, and nobody else."""
+    parties = parties_of(log, credentials)
+    await parties.catch_up()
+    assert parties.unfit("a", 0) is None
+    assert parties.unfit(OPERATOR, 0) == "is an operator"
+    assert parties.unfit("z", 0) == "is not certified by the federation"
+
+    await credentials.enter(log, credentials.act("a", m.Standing.SUSPENDED))
+    await parties.catch_up()
+    assert parties.unfit("a", 0) == "is suspended"
+
+
 async def test_a_role_is_what_the_ca_says(credentials: Credentials, log: SlowLog):
     """An institution is not the aggregator, nor the other way round."""
     parties = parties_of(log, credentials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
@@ -16,7 +17,7 @@ from streams.signed import seal_record
 from streams.topology import FEDERATION_TOPICS, ROUNDS, partitions_of
 from tests.credentials import AGGREGATOR, Credentials
 from web import wiring
-from web.feed import federation_fold
+from web.feed import federation_fold, keep_up
 
 
 async def test_a_decision_counts_only_from_the_aggregator():
@@ -38,6 +39,28 @@ async def test_a_decision_counts_only_from_the_aggregator():
             with pytest.raises(PeerFault, match="wrong_role"):
                 await fold(record)
     assert said == [ended]
+
+
+async def test_a_revocation_reaches_a_portal_that_runs():
+    """What a revoked aggregator says from then on is passed over, though no record made anybody look for news of it."""
+    credentials, log = Credentials("fed", ["bank-a"]), MemoryLog(partitions_of(FEDERATION_TOPICS))
+    await credentials.publish(log)
+    parties = Parties(log, federation="fed", ca_verify_key=credentials.ca_verify_key)
+    fold = federation_fold(parties, lambda _message: None)
+    ended = m.RoundAbandoned(
+        head=m.HeadName.FRAUD, group=0, epoch=1, round=1, reason=m.AbandonReason.BAD_SUM, detail="", at_fault=(), abandoned_at_ms=1
+    )
+    value = seal_record(ended, sender=AGGREGATOR, sign=credentials.keys[AGGREGATOR].sign, federation="fed", topic=ROUNDS)
+    await fold(Record(ROUNDS.full_name(), 0, 0, b"fraud", value, 700))
+    keeping = asyncio.create_task(keep_up(parties))
+    await credentials.enter(log, credentials.act(AGGREGATOR, m.Standing.REVOKED, at_ms=700))
+    async with asyncio.timeout(20):
+        while AGGREGATOR not in parties.directory.standings:
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(PeerFault, match="stale_certificate"):
+        await fold(Record(ROUNDS.full_name(), 0, 1, b"fraud", value, 700))
+    keeping.cancel()
 
 
 async def test_a_taken_address_is_an_os_error(tmp_path):

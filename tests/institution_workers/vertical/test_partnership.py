@@ -262,6 +262,33 @@ async def test_a_partner_that_nobody_certified_is_said_so(tmp_path):
 
 
 # --- online -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("standing", "why"), [(m.Standing.SUSPENDED, "is suspended"), (m.Standing.REVOKED, "is revoked")])
+async def test_with_a_partner_that_is_no_member_nothing_is_shared(taught, standing, why):
+    """No run is begun and nobody is asked about; the bank goes on alone. What the partner says is refused and named."""
+    entry = taught.credentials.act(PARTNER, standing, at_ms=taught.clock.at_ms)
+    await taught.credentials.enter(taught.log, entry)
+    taught.partner.stop()
+    told = await taught.do(TRAIN)
+    assert (told.done, told.detail) == (False, f"partner {why}")
+    before = len(taught.opened(VERTICAL_SCORES))
+    told = await taught.do(PREDICT, customer="Person 30")
+    assert (told.done, told.degraded, told.detail) == (True, True, f"the partner {why}")
+    assert len(taught.opened(VERTICAL_SCORES)) == before
+
+
+async def test_a_partner_suspended_in_a_run_is_heard_no_longer(taught):
+    """What it said meanwhile is refused and named, and the run ends at its deadline."""
+    asked = await taught.ask(TRAIN)
+    await taught.run(lambda: not taught.bank.runs.idle)
+    entry = taught.credentials.act(PARTNER, m.Standing.SUSPENDED, at_ms=taught.clock.at_ms)
+    await taught.credentials.enter(taught.log, entry)
+    await taught.bank.runs._registry.catch_up()
+    told = await taught.settle(asked)
+
+    assert (told.done, told.detail.startswith("deadline")) == (False, True)
+    assert (BANK, "unfit_member", PARTNER) in taught.faults()
+
+
 async def test_new_applications_are_aligned_and_learned_by_themselves(tmp_path):
     """Events arrive; after enough of them the bank intersects and trains, from zero and then from what is known."""
     world = World(tmp_path, bank={"align_after": 20, "train_after": 20})
