@@ -362,6 +362,60 @@ def vertical_predict(
     _ask(config, Asked(VerticalVerb.PREDICT, wait * 1000, customer=customer), as_json)
 
 
+@vertical.command("encode")
+def vertical_encode(
+    customers: Annotated[
+        Path, typer.Argument(help="A CSV file: customer, and the identifiers that both parties have under the same names.")
+    ],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    key_file: Annotated[Path, typer.Option(help="64 hexadecimal digits that both parties know and the linkage unit does not.")],
+) -> None:
+    """At either party: encode customers for a linkage unit, where names are similar only (the limits: docs/vertical.md)."""
+    import os
+
+    from riverbank.linkage import FOR_UNIT, KEPT, encode_file
+
+    count = _linked(lambda: encode_file(key_file, customers, out, entropy=os.urandom))
+    typer.echo(f"{count} encoded: carry {out / FOR_UNIT} to the unit, and keep {out / KEPT} here")
+
+
+@vertical.command("link")
+def vertical_link(
+    bank: Annotated[Path, typer.Argument(help="The bank's file for the unit.")],
+    partner: Annotated[Path, typer.Argument(help="The partner's.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    threshold: Annotated[float, typer.Option(help="The least Dice similarity of a pair; docs/vertical.md has error rates.")],
+) -> None:
+    """At the linkage unit, which has no key: pair the rows of two encoded lists."""
+    import os
+
+    from riverbank.linkage import ANSWERS, link_files
+
+    count = _linked(lambda: link_files(bank, partner, out, threshold=threshold, entropy=os.urandom))
+    typer.echo(f"{count} pairs: carry {out / ANSWERS[0]} to the bank, {out / ANSWERS[1]} to the partner, and delete the encodings")
+
+
+@vertical.command("rename")
+def vertical_rename(
+    encoded: Annotated[Path, typer.Argument(help="The folder that `encode` made.")],
+    answer: Annotated[Path, typer.Argument(help="The unit's answer.")],
+    out: Annotated[Path, typer.Argument(help="A new CSV file: customer, id.")],
+) -> None:
+    """At either party: the id by which each customer is called in events of the partnership."""
+    from riverbank.linkage import rename_file
+
+    typer.echo(f"{_linked(lambda: rename_file(encoded, answer, out))} ids in {out}")
+
+
+def _linked(work: Callable[[], int]) -> int:
+    from federation.errors import OwnFault
+
+    try:
+        return work()
+    except OwnFault as error:
+        raise CannotRun(str(error)) from error
+
+
 @vertical.command("evaluate")
 def vertical_evaluate(
     data: Annotated[Path, typer.Option(help="Folder of data sets (docs/data.md).")],

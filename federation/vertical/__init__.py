@@ -5,6 +5,7 @@ Never shows one side the other's customers outside the agreed overlap policy, it
 
     ristretto     the group: the one door to rbcl
     intersection  which customers are shared, or how many: Diffie-Hellman on blinded names
+    linkage       ... whose names are only similar: keyed Bloom filters, compared by a third party
     membership    ... with an outcome that neither side is shown: bits split between the two
     shuffling     orders that say nothing
     encryption    Paillier under one party's key, fast for its holder
