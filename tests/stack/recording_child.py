@@ -13,12 +13,13 @@ from pathlib import Path
 
 from riverbank.cli import main
 
-FOLDER = Path(sys.argv[1])
 _numbers = itertools.count()
 
 
 class Recording(ssl.SSLObject):
     """The boundary of encryption: asyncio passes all of a connection's data through here."""
+
+    folder: Path  # Where to write; set before the first connection.
 
     def write(self, data):
         count = super().write(data)
@@ -34,12 +35,13 @@ class Recording(ssl.SSLObject):
         # A file for each connection: pieces of two connections must not be mixed. Unbuffered: processes are killed.
         files = self.__dict__.setdefault("_files", {})
         if direction not in files:
-            files[direction] = (FOLDER / f"{self.server_hostname}.{direction}.{os.getpid()}.{next(_numbers)}").open("wb", buffering=0)
+            files[direction] = (self.folder / f"{self.server_hostname}.{direction}.{os.getpid()}.{next(_numbers)}").open("wb", buffering=0)
         files[direction].write(data)
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    Recording.folder = Path(sys.argv[1])  # Not at import: whoever collects doctests imports this too.
+    Recording.folder.mkdir(parents=True, exist_ok=True)
     ssl.SSLContext.sslobject_class = Recording
     sys.argv = ["riverbank", *sys.argv[2:]]
     main()
