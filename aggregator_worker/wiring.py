@@ -165,6 +165,7 @@ async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], La
 
         agents = Agents(new_head, partial(ChunkOwner, office=office), on_failure)
         stack.callback(agents.close)
+        settings.aggregator.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # Faust makes the last folder only.
         terms = FaustTerms(
             aggregator_group(settings.federation.name, settings.party.name),
             settings.federation.bootstrap,

@@ -35,13 +35,14 @@ def create_transport(folders: Mapping[Principal, Path], *, federation: str, host
     made = {}
     for serial, (principal, folder) in enumerate(folders.items(), start=2):
         own_hosts = tuple(hosts) if principal.role is Role.BROKER else ()
-        made[principal] = _files(authority, folder, principal, federation, own_hosts, serial, now)
+        made[principal] = certified_files(authority, folder, principal, federation, own_hosts, serial, now)
     return made
 
 
-def _files(
+def certified_files(
     authority: Authority, folder: Path, principal: Principal, federation: str, hosts: Sequence[str], serial: int, now: datetime
 ) -> TlsSettings:
+    """Key and certificate of one principal in its folder, and whom it trusts; `serial`: never used twice by one authority."""
     key, subject = new_key(), Subject(principal.party, principal.role.value, federation)
     asked = request(subject, key, hosts=hosts)
     write_secret(folder / KAFKA_KEY, key_pem(key))
