@@ -5,12 +5,11 @@ Never proves who sealed a body: a sealed body is anonymous, so it always travels
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nacl import bindings
 from nacl import exceptions as nacl_exceptions
 
@@ -21,8 +20,7 @@ from federation.secagg.keys import KEY_BYTES, Entropy, Secret, derive, drawn, fr
 NONCE_BYTES: Final = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 TAG_BYTES: Final = bindings.crypto_aead_xchacha20poly1305_ietf_ABYTES
 BOX_OVERHEAD_BYTES: Final = NONCE_BYTES + TAG_BYTES
-SEAL_OVERHEAD_BYTES: Final = KEY_BYTES + 16
-_SEAL_NONCE: Final = bytes(12)
+SEAL_OVERHEAD_BYTES: Final = bindings.crypto_box_SEALBYTES
 
 PURPOSE_ROUND_KEYS: Final = b"round-key-shares"
 PURPOSE_SELF_SEED: Final = b"self-seed-share"
@@ -81,33 +79,24 @@ def open_shares(box: bytes, address: Address, *, key: Secret, plain_bytes: int) 
 
 
 def seal(plain: bytes, sealing_key: bytes, *, entropy: Entropy) -> bytes:
-    """`plain` for the holder of `sealing_key` (X25519): a fresh public key, then AES-256-GCM ciphertext and tag; 48 bytes longer.
-
-    ECIES: the key is derived from the agreement of the fresh key, drawn from `entropy`, with `sealing_key`. It is used once, so the
-    nonce (NIST SP 800-38D section 8) is zero.
-    """
+    """`plain` for the holder of `sealing_key` (X25519): a NaCl sealed box, 48 bytes longer, whose ephemeral key is drawn from `entropy`."""
     if len(sealing_key) != KEY_BYTES:
         raise OwnFault("a sealing key has 32 bytes")
-    fresh = Secret(drawn(entropy, KEY_BYTES))
-    public = x25519_public(fresh)
-    key = _seal_key(x25519_shared(fresh, sealing_key, accused=""), public, sealing_key)
-    return public + AESGCM(key.reveal()).encrypt(_SEAL_NONCE, plain, None)
+    ephemeral = Secret(drawn(entropy, KEY_BYTES))
+    public = x25519_public(ephemeral)
+    # As libsodium's crypto_box_seal, which would draw the ephemeral key by itself.
+    nonce = hashlib.blake2b(public + sealing_key, digest_size=bindings.crypto_box_NONCEBYTES).digest()
+    return public + bindings.crypto_box_easy(plain, nonce, sealing_key, ephemeral.reveal())
 
 
 def unseal(sealed: bytes, sealing_secret: Secret, *, plain_bytes: int, accused: str) -> bytes:
     """What `seal` was given; PeerFault "bad_seal" unless it opens and has exactly `plain_bytes` bytes."""
     if len(sealed) != plain_bytes + SEAL_OVERHEAD_BYTES:
         raise PeerFault("bad_seal", f"{len(sealed)} bytes where {plain_bytes + SEAL_OVERHEAD_BYTES} were due", accused=accused)
-    public = sealed[:KEY_BYTES]
-    key = _seal_key(x25519_shared(sealing_secret, public, accused=accused), public, x25519_public(sealing_secret))
     try:
-        return AESGCM(key.reveal()).decrypt(_SEAL_NONCE, memoryview(sealed)[KEY_BYTES:], None)
-    except InvalidTag as forged:
+        return bindings.crypto_box_seal_open(sealed, x25519_public(sealing_secret), sealing_secret.reveal())
+    except nacl_exceptions.CryptoError as forged:
         raise PeerFault("bad_seal", "was not sealed to this key", accused=accused) from forged
-
-
-def _seal_key(shared: Secret, public: bytes, sealing_key: bytes) -> Secret:
-    return derive(shared, purpose=b"seal", context=framed(public, sealing_key))
 
 
 def unseal_with_any(sealed: bytes, secrets: Sequence[Secret], *, plain_bytes: int, accused: str) -> bytes:

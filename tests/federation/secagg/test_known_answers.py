@@ -14,7 +14,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from federation.ids import Lane, RoundId
@@ -117,12 +117,6 @@ def o_box():
     return nonce + text
 
 
-def o_sealed():
-    fresh = recorded()(32)
-    key = o_derive(o_shared(fresh, o_public(BOB)), b"seal", o_framed(o_public(fresh), o_public(BOB)))
-    return o_public(fresh) + AESGCM(key).encrypt(bytes(12), b"values", None)
-
-
 def o_share_tag():
     said = o_framed(b"riverbank/share-tag/1", o_round_context(), b"alice", struct.pack("<Q", 2), b"self-seed-share")
     return hashlib.blake2b(said, key=BOB, digest_size=16).digest()
@@ -145,7 +139,6 @@ def oracle():
         "mask_of_alice": o_expand(ALICE, 8),
         "shares_3_of_5_of_alice": [share.hex() for share in o_shares()],
         "box_from_alice_to_bob": o_box().hex(),
-        "sealed_to_bob": o_sealed().hex(),
         "share_tag_of_bob": o_share_tag().hex(),
         "certificate": o_certificate().hex(),
     }
@@ -187,7 +180,6 @@ def under_test():
         "mask_of_alice": np.asarray(masks.expand(alice, 8)).tolist(),
         "shares_3_of_5_of_alice": [share.hex() for share in shares.split(alice, threshold=3, members=5, entropy=recorded())],
         "box_from_alice_to_bob": sealing.box_shares(b"share", address, key=channel, entropy=recorded()).hex(),
-        "sealed_to_bob": sealing.seal(b"values", keys.x25519_public(bob), entropy=recorded()).hex(),
         "share_tag_of_bob": tag.hex(),
         "certificate": certified.certificate.hex(),
     }
