@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
 
 from federation.errors import OwnFault
+from federation.members.certificates import verify_rotation
 from federation.members.keys import KeyRing, PartyKeys
 from federation.members.locking import Cost
 from federation.members.requests import check_answer, no_signature, signed_request
-from federation.messages import CertificateAnswer, CertificateRequest, PartyCertified, PartyRole, TransportRequested
+from federation.messages import AuthorityRotated, CertificateAnswer, CertificateRequest, PartyCertified, PartyRole, TransportRequested
 from federation.secagg.keys import Secret, drawn
 from riverbank.provisioning.authority import FEDERATION, PROCESSES
 from riverbank.provisioning.bundles import CA_CERTIFICATE, KAFKA_CERTIFICATE, KAFKA_KEY, replace_secret, write_readme, write_secret
@@ -54,6 +55,15 @@ class Applicant:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OwnFault(f"{federation_file}: not a federation's public file ({error})") from error
 
+    @classmethod
+    def at_home(cls, directory: Path) -> Applicant:
+        """Whoever is certified in this folder; OwnFault if nobody is."""
+        path = directory / CERTIFICATE
+        found = decode(path.read_bytes(), (PartyCertified,), _BYTES_MAX) if path.exists() else None
+        if not isinstance(found, PartyCertified):
+            raise OwnFault(f"{directory}: nobody is certified here yet")
+        return cls.of(directory, found.party, found.role, directory / FEDERATION)
+
     def apply(
         self, request_file: Path, passphrase: bytes, *, hosts: Sequence[str], cost: Cost, entropy: Entropy, now_ms: int, lost: bool = False
     ) -> str:
@@ -80,9 +90,7 @@ class Applicant:
         replace_secret(known, newer.locked(passphrase, cost=cost, entropy=entropy))
         write_paper(self.directory / PENDING, asked)
         write_paper(request_file, asked)
-        (self.directory / FEDERATION).write_text(
-            tomli_w.dumps({"federation": {"name": self.federation, "ca_verify_key": self.ca_verify_key.hex()}})
-        )
+        _pin(self)
         write_readme(self.directory, self.role.value, self.party)
         return fingerprint(digest_of_paper(asked))
 
@@ -107,6 +115,16 @@ class Applicant:
         (self.directory / CERTIFICATE).write_bytes(encode(answer.certified))
         pending.unlink()
         return answer
+
+    def follow(self, rotation_file: Path) -> Applicant:
+        """Pin the CA's next key; PeerFault or OwnFault, and the pin stays, unless the pinned key vouches for it."""
+        rotated = read_paper(rotation_file, AuthorityRotated)
+        verify_rotation(rotated)
+        if rotated.party != self.federation or rotated.old_key != self.ca_verify_key:
+            raise OwnFault(f"{rotation_file}: not by the CA key that is pinned in {self.directory}")
+        followed = replace(self, ca_verify_key=rotated.new_key)
+        _pin(followed)
+        return followed
 
     def retire(self, passphrase: bytes, *, cost: Cost, entropy: Entropy) -> None:
         """Forget the keys older than the certified ones: when the overlap that the CA gave is over."""
@@ -142,3 +160,8 @@ class Applicant:
         write_secret(folder / (KAFKA_PASSWORD + _NEXT), password.reveal())
         asked = request(Subject(self.party, process, self.federation), key, hosts=hosts)
         return TransportRequested(role=process, hosts=tuple(hosts), request=asked)
+
+
+def _pin(applicant: Applicant) -> None:
+    public = {"name": applicant.federation, "ca_verify_key": applicant.ca_verify_key.hex()}
+    (applicant.directory / FEDERATION).write_text(tomli_w.dumps({"federation": public}))

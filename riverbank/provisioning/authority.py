@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -16,12 +16,12 @@ import tomli_w
 from cryptography import x509
 
 from federation.errors import OwnFault
-from federation.members.certificates import certify
+from federation.members.certificates import certify, pass_on
 from federation.members.locking import Cost, lock, unlock
 from federation.members.requests import no_signature, signed_answer, verify_request
 from federation.messages import CertificateAnswer, CertificateRequest, PartyRole, TransportCertified
 from federation.secagg.keys import KEY_BYTES, Secret, drawn, signing_public
-from riverbank.provisioning.bundles import CA_CERTIFICATE, write_readme, write_secret
+from riverbank.provisioning.bundles import CA_CERTIFICATE, replace_secret, write_readme, write_secret
 from riverbank.provisioning.papers import digest_of_paper, fingerprint, read_paper, write_paper
 from riverbank.provisioning.transport_certificates import (
     Authority,
@@ -68,11 +68,9 @@ class Office:
         now = datetime.fromtimestamp(now_ms / 1000, UTC)
         transport = create_authority(federation, serial=1, now=now, valid=timedelta(days=365 * _CA_YEARS))
         office = cls(directory, federation, Secret(drawn(entropy, KEY_BYTES)), transport)
-        content = Secret(office.seed.reveal() + key_pem(transport.key))
-        write_secret(directory / KEY, lock(content, Secret(passphrase), cost=cost, entropy=entropy))
+        write_secret(directory / KEY, _locked(office, passphrase, cost, entropy))
         (directory / CA_CERTIFICATE).write_bytes(certificate_pem(transport.certificate))
-        public = {"name": federation, "ca_verify_key": office.verify_key.hex()}
-        (directory / FEDERATION).write_text(tomli_w.dumps({"federation": public}))
+        _write_public(office)
         office._remember({"transport_serial": 1, "parties": {}})
         write_readme(directory, "federation", federation)
         return office
@@ -132,6 +130,24 @@ class Office:
         write_paper(answer_file, answer)
         return answer
 
+    def renew(self, rotation_file: Path, passphrase: bytes, *, overlap_days: int, cost: Cost, entropy: Entropy, now_ms: int) -> Office:
+        """Go over to a new Ed25519 key, and write the paper in which the old one and it vouch for each other; the office with the new key.
+
+        `overlap_days`: for so long the log still takes certificates by the old key. The P-256 authority for TLS stays.
+        """
+        renewed = replace(self, seed=Secret(drawn(entropy, KEY_BYTES)))
+        issued = self._issued()
+        issued["authority_serial"] = issued.get("authority_serial", 0) + 1
+        rotated = pass_on(
+            self.seed, renewed.seed, federation=self.federation, serial=issued["authority_serial"], old_until_ms=now_ms + overlap_days * _DAY_MS
+        )  # fmt: skip
+        self._remember(issued)
+        # The paper first: once the old key is gone, nobody can write it any more.
+        write_paper(rotation_file, rotated)
+        replace_secret(self.directory / KEY, _locked(renewed, passphrase, cost, entropy))
+        _write_public(renewed)
+        return renewed
+
     def _issued(self) -> dict[str, Any]:
         known: dict[str, Any] = json.loads((self.directory / ISSUED).read_text())
         return known
@@ -143,3 +159,13 @@ class Office:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.directory / ISSUED)
+
+
+def _locked(office: Office, passphrase: bytes, cost: Cost, entropy: Entropy) -> bytes:
+    content = Secret(office.seed.reveal() + key_pem(office.transport.key))
+    return lock(content, Secret(passphrase), cost=cost, entropy=entropy)
+
+
+def _write_public(office: Office) -> None:
+    public = {"name": office.federation, "ca_verify_key": office.verify_key.hex()}
+    (office.directory / FEDERATION).write_text(tomli_w.dumps({"federation": public}))

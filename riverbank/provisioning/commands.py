@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from federation.errors import OwnFault, PeerFault
-from federation.messages import CertificateAnswer, PartyRole, Standing
+from federation.messages import PartyCertified, PartyRole, Standing
 from streams.passphrases import passphrase
 from streams.ports import LogRefused, LogUnavailable
 from streams.settings import OperatorProcess, load_settings
@@ -78,6 +78,57 @@ def federation_sign(
     office = Office.open(directory, name, passphrase(passphrase_file, what=f"the CA of {name}"))
     made = office.answer(request, answer, confirmed=fingerprint, days=days, overlap_days=overlap_days, replace=replace, now_ms=_now_ms())
     _say({"party": made.certified.party, "certificate": made.certified.serial, "answer": str(answer)}, as_json)
+
+
+@_federation.command("renew")
+def federation_renew(
+    paper: Path, directory: Directory,
+    overlap_days: Annotated[int, typer.Option(min=0, max=365, help="How long certificates by the key before may still be published.")] = 30,
+    passphrase_file: PassphraseFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Give the CA a new signing key, and write the paper by which everybody comes to believe it: publish it with `riverbank members publish`."""
+    from federation.members.locking import MODERATE
+    from riverbank.provisioning.authority import Office
+
+    name = tomllib.loads((directory / PUBLIC_FILE).read_text())["federation"]["name"]
+    secret = passphrase(passphrase_file, what=f"the CA of {name}")
+    office = Office.open(directory, name, secret)
+    renewed = office.renew(paper, secret, overlap_days=overlap_days, cost=MODERATE, entropy=os.urandom, now_ms=_now_ms())
+    _say({"federation": name, "ca_verify_key": renewed.verify_key.hex(), "paper": str(paper)}, as_json)
+
+
+@provision.command("follow")
+def follow(paper: Path, directory: Directory, as_json: Json = False) -> None:
+    """Pin the CA's new key in a party's folder, if the one pinned before vouches for it."""
+    from riverbank.provisioning.applicants import Applicant
+
+    party = Applicant.at_home(directory).follow(paper)
+    _say({"party": party.party, "ca_verify_key": party.ca_verify_key.hex()}, as_json)
+
+
+@provision.command("rotate")
+def rotate(
+    directory: Directory, out: Annotated[Path, typer.Option(help="Where to write the request, or with --ca the CA's answer.")],
+    host: Annotated[list[str] | None, typer.Option(help="Where a broker of ours listens; repeat.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="The CA's folder, where it is at hand: sign and accept as well.")] = None,
+    ca_passphrase_file: PassphraseFile = None, passphrase_file: PassphraseFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Newer keys and TLS certificates for whoever is certified in a folder; what is in use counts until the answer is published, and for a week more."""
+    from federation.members.locking import MODERATE
+    from riverbank.provisioning.applicants import Applicant
+    from riverbank.provisioning.authority import Office
+
+    party = Applicant.at_home(directory)
+    secret = passphrase(passphrase_file, what=f"the keys of {party.party}")
+    office = None if ca is None else Office.open(ca, party.federation, passphrase(ca_passphrase_file, what=f"the CA of {party.federation}"))
+    request = out if ca is None else out.with_name(f"{out.name}.request")
+    printed = party.apply(request, secret, hosts=tuple(host or ()), cost=MODERATE, entropy=os.urandom, now_ms=_now_ms())
+    said: dict[str, Any] = {"party": party.party, "request": str(request), "fingerprint": printed}
+    if office is not None:
+        # One machine has both: nothing was on a way where it could be exchanged.
+        office.answer(request, out, confirmed=printed, days=365, overlap_days=7, replace=False, now_ms=_now_ms())
+        said |= {"certificate": party.accept(out).certified.serial, "answer": str(out)}
+    _say(said, as_json)
 
 
 def _applicant(directory: Path, name: str, role: PartyRole, federation: Path) -> Applicant:
@@ -169,13 +220,13 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 @members.command("publish")
-def members_publish(answer: Path, config: Config, as_json: Json = False) -> None:
-    """Put a certificate from the CA's answer where everybody reads it: from then on the keys count."""
-    from riverbank.provisioning.papers import read_paper
+def members_publish(paper: Path, config: Config, as_json: Json = False) -> None:
+    """Put what the CA signed where everybody reads it: an answer's certificate, whose keys count from then on, or the CA's next key."""
+    from riverbank.provisioning.papers import read_published
 
-    certified = read_paper(answer, CertificateAnswer).certified
-    _with_membership(config, lambda membership: membership.publish(certified))
-    _say({"party": certified.party, "certificate": certified.serial}, as_json)
+    said = read_published(paper)
+    _with_membership(config, lambda membership: membership.publish(said))
+    _say({"party": said.party, "certificate" if isinstance(said, PartyCertified) else "authority": said.serial}, as_json)
 
 
 def _act_command(verb: str, standing: Standing, text: str) -> None:

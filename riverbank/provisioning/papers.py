@@ -1,7 +1,7 @@
-"""Requests and answers as text files that a person may mail, and the fingerprint to compare by telephone.
+"""Requests, answers and a CA key's successor as text files that a person may mail, and the fingerprint to compare by telephone.
 
 Called by `authority` and `applicants`.
-Never carries a private key: only these two messages can be written."""
+Never carries a private key: only these three messages can be written."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from typing import Final, TypeVar
 
 from federation.errors import OwnFault
 from federation.ids import digest_of
-from federation.messages import CertificateAnswer, CertificateRequest
+from federation.messages import AuthorityRotated, CertificateAnswer, CertificateRequest, PartyCertified
 from streams.codec import DecodeError, decode, encode
 
-Paper = TypeVar("Paper", CertificateRequest, CertificateAnswer)
+Paper = TypeVar("Paper", CertificateRequest, CertificateAnswer, AuthorityRotated)
 _BYTES_MAX: Final = 1 << 20
-_TITLES: Final = {CertificateRequest: "RIVERBANK CERTIFICATE REQUEST", CertificateAnswer: "RIVERBANK CERTIFICATE ANSWER"}
+_TITLES: Final = {
+    CertificateRequest: "RIVERBANK CERTIFICATE REQUEST",
+    CertificateAnswer: "RIVERBANK CERTIFICATE ANSWER",
+    AuthorityRotated: "RIVERBANK AUTHORITY ROTATED",
+}
 
 
-def write_paper(path: Path, paper: CertificateRequest | CertificateAnswer) -> None:
+def write_paper(path: Path, paper: CertificateRequest | CertificateAnswer | AuthorityRotated) -> None:
     """Base64 between two lines that say what it is."""
     title, body = _TITLES[type(paper)], base64.b64encode(encode(paper)).decode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +47,15 @@ def read_paper(path: Path, kind: type[Paper]) -> Paper:
     if not isinstance(message, kind):
         raise OwnFault(f"{path}: not a {title.lower()}")
     return message
+
+
+def read_published(path: Path) -> PartyCertified | AuthorityRotated:
+    """What an operator publishes: the certificate in the CA's answer, or the CA key's successor; OwnFault as `read_paper`."""
+    try:
+        is_successor = path.read_text().startswith(f"-----BEGIN {_TITLES[AuthorityRotated]}-----")
+    except (OSError, ValueError) as error:
+        raise OwnFault(f"{path}: {error}") from error
+    return read_paper(path, AuthorityRotated) if is_successor else read_paper(path, CertificateAnswer).certified
 
 
 def digest_of_paper(paper: CertificateRequest | CertificateAnswer) -> bytes:

@@ -138,6 +138,11 @@ def test_from_invited_to_revoked(town: Town, members: Callable[..., tuple[int, s
     assert [line.split()[0] for line in out.splitlines()] == ["party", "aggregator", "north", "operator", "south"]
     assert out.splitlines()[-1].split()[:3] == ["south", "-", "left"]
 
+    paper = town.folder / "paper"
+    town.office.renew(paper, SECRET, overlap_days=30, cost=LEAST, entropy=entropy_of("next", town.folder), now_ms=NOW_MS)
+    code, out, err = members("publish", paper, *config, "--json")
+    assert (code, json.loads(out)) == (0, {"party": "members-town", "authority": 1}), err
+
 
 def test_what_is_refused(town: Town, members: Callable[..., tuple[int, str, str]]):
     """A party nobody knows, another passphrase, keys that are no operator's, a certificate of another CA, an operator's certificate of another process."""
