@@ -50,13 +50,22 @@ def lock(content: Secret, passphrase: Secret, *, cost: Cost, entropy: Entropy) -
     return header + salt + nonce + bindings.crypto_secretbox(content.reveal(), nonce, stretched(passphrase, salt, cost).reveal())
 
 
-def unlock(content: bytes, passphrase: Secret) -> Secret:
-    """What was locked. OwnFault: not a locked file, or one that this passphrase does not open."""
+def cost_of(content: bytes) -> Cost:
+    """What a guess at a locked file's passphrase costs; OwnFault: not a locked file."""
+    return _cost_and_end(content)[0]
+
+
+def _cost_and_end(content: bytes) -> tuple[Cost, int]:
     header = _HEADER.match(content)
     if header is None:
         raise OwnFault("not a locked file")
-    cost = Cost(int(header[1]), int(header[2]))
-    at, nonce_at = header.end(), header.end() + bindings.crypto_pwhash_SALTBYTES
+    return Cost(int(header[1]), int(header[2])), header.end()
+
+
+def unlock(content: bytes, passphrase: Secret) -> Secret:
+    """What was locked. OwnFault: not a locked file, or one that this passphrase does not open."""
+    cost, at = _cost_and_end(content)
+    nonce_at = at + bindings.crypto_pwhash_SALTBYTES
     box_at = nonce_at + bindings.crypto_secretbox_NONCEBYTES
     salt, nonce = content[at:nonce_at], content[nonce_at:box_at]
     if len(content) < box_at + bindings.crypto_secretbox_MACBYTES:

@@ -14,6 +14,7 @@ from typing import Final
 from riverbank.doctor.connections import Connection, connection
 from riverbank.doctor.findings import Finding
 from riverbank.doctor.machine import machine
+from riverbank.doctor.membership import key_file, membership
 from streams.access import Principal, alone
 from streams.settings import (
     AggregatorProcess,
@@ -55,6 +56,12 @@ async def examine(path: Path) -> AsyncIterator[Finding]:
         yield finding
     for use in connections_of(process):
         async for finding in connection(use, time.time_ns() // 1_000_000):
+            yield finding
+    if isinstance(process, InstitutionProcess | AggregatorProcess):
+        role = Role.INSTITUTION if isinstance(process, InstitutionProcess) else Role.AGGREGATOR
+        for finding in key_file(process.party.key_file):
+            yield finding
+        async for finding in membership(process.federation, Principal(process.party.name, role), time.time_ns() // 1_000_000):
             yield finding
 
 

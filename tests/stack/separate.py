@@ -32,6 +32,7 @@ from tests.stack.hosts import Host
 FEDERATION = "apart"
 BROKER, OPERATOR = alone(Role.BROKER), alone(Role.OPERATOR)
 PATIENCE_MS = 30_000
+METRICS_PORT = 9464
 RECORDING = Path(__file__).with_name("recording_child.py")
 
 
@@ -68,6 +69,11 @@ class Site:
     def cluster(self, principal: Principal) -> dict[str, Any]:
         """How a process reaches this broker, for its settings."""
         return {"bootstrap": self.kafka.bootstrap, "tls": as_table(self.transport[principal])}
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """Settings that serve metrics on the host's own address."""
+        return {"ops": {"metrics_host": self.host.address, "metrics_port": METRICS_PORT}}
 
     @property
     def recorded(self) -> Path:
@@ -130,13 +136,19 @@ class Apart:
         }
         federation = self.federation
         federation.host.do(
-            federation.start(AGGREGATOR, ["aggregator", "run"], self._party(alone(Role.AGGREGATOR)) | {"aggregator": aggregator})
+            federation.start(
+                AGGREGATOR, ["aggregator", "run"], self._party(alone(Role.AGGREGATOR)) | {"aggregator": aggregator} | federation.measured
+            )
         )
+        auditor = self._federation(alone(Role.AUDIT)) | {
+            "audit": {"dsn": f"chdb://{federation.directory / 'clickhouse'}", "ledger_dir": str(federation.directory / "ledger")}
+        }
+        federation.host.do(federation.start("audit", ["audit", "run"], auditor))
         for name, site in self.banks.items():
             worker, portal, source = (Principal(name, role) for role in (Role.INSTITUTION, Role.PORTAL, Role.SOURCE))
             unlimited = {head.value: {"epsilon_max": "unlimited"} for head in HeadName}  # The heads' usual rounds have no noise.
             own = site.cluster(worker) | {"state_dir": str(site.directory / "state"), "privacy": unlimited}
-            site.host.do(site.start("worker", ["institution", "run"], self._party(worker) | {"institution": own}))
+            site.host.do(site.start("worker", ["institution", "run"], self._party(worker) | {"institution": own} | site.measured))
             web = site.cluster(portal) | {
                 "state_dir": str(site.directory / "web"),
                 "institution": name,

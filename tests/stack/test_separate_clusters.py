@@ -6,27 +6,34 @@ namespaces are not allowed they are loopback addresses, and what processes give 
 
 from __future__ import annotations
 
+import base64
 import re
 import struct
 import time
+import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from pathlib import Path
 
+import psutil
 import pytest
 
 from federation import messages as m
 from riverbank.feed import read_progress
 from riverbank.generator.sources import sources
 from riverbank.generator.world import World
+from riverbank.provisioning.bundles import KAFKA_KEY
 from streams import topology
 from streams.codec import decode
 from streams.kafka import KafkaLog
 from streams.kafka_admin import KafkaAdmin
 from streams.ports import Record
 from tests.stack.hosts import Capture, network
-from tests.stack.separate import FEDERATION, Apart, Site
+from tests.stack.separate import BROKER, FEDERATION, METRICS_PORT, Apart, Site
+from tests.stack.traces import forms, party_secrets, traces, transport_secrets
 from web.feed import positions_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.stack]
@@ -34,7 +41,35 @@ SEED = 3
 BANKS = World(seed=SEED).names[:3]
 PACES = ("credit=50/s", "fraud=300/s", "products=50/s")
 MODELS = 2
+PREALLOCATED = {".index", ".timeindex"}  # Kafka's: gigabytes of zeros and offsets.
 TLS_RECORD, TLS_RECORD_MAX, HANDSHAKE_MAX = 22, 16_384, 8_192  # RFC 8446 section 5.2: header 5, content type 1, tag 16.
+
+
+@dataclass
+class Seen:
+    """What anybody on these machines could see of the running processes: command lines, limits, metrics."""
+
+    commands: set[bytes]
+    limits: dict[str, str]
+    metrics: dict[str, bytes]
+
+    @classmethod
+    def of(cls, apart: Apart) -> Seen:
+        """As it is now."""
+        children = psutil.Process().children(recursive=True)
+        commands = {Path(f"/proc/{child.pid}/cmdline").read_bytes() for child in children}
+        limits = {
+            f"{site.directory.name} {name}": Path(f"/proc/{pid}/limits").read_text()
+            for site in apart.sites
+            for name, pid in site.supervisor.pids().items()
+        }
+        return cls(commands, limits, {site.directory.name: site.host.call(partial(metrics_of, site)) for site in apart.sites})
+
+
+def metrics_of(site: Site) -> bytes:
+    """The text that the aggregator, or the worker, serves to Prometheus; asked for on its own host."""
+    with urllib.request.urlopen(f"http://{site.host.address}:{METRICS_PORT}/metrics", timeout=10) as answer:
+        return answer.read()
 
 
 @dataclass
@@ -44,6 +79,7 @@ class Ran:
     apart: Apart
     captures: dict[str, Capture]
     rounds: list[Record]
+    seen: Seen
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +92,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
             apart.open()
             apart.start(SEED, PACES, round_ms=1500)
             rounds = until_models(apart)
+            seen = Seen.of(apart)
             for site in apart.banks.values():
                 site.host.do(site.supervisor.stop())
             for capture in captures.values():
                 assert capture.stop() == 0, "packets were dropped unseen"
-            yield Ran(apart, captures, rounds)
+            yield Ran(apart, captures, rounds, seen)
         finally:
             apart.close()
             for capture in captures.values():
@@ -81,13 +118,16 @@ def until_models(apart: Apart) -> list[Record]:
         time.sleep(1)
 
 
-async def all_records(site: Site) -> list[Record]:
+async def all_records(site: Site, rows: Sequence[topology.Topic] = (topology.ROUNDS,)) -> list[Record]:
     log = KafkaLog(site.kafka.bootstrap, tls=site.operator)
-    reader = await log.reader(positions_of([topology.ROUNDS]))
+    reader = await log.reader(positions_of(rows, site.institution))
     found: list[Record] = []
-    ends = await reader.end_offsets()
-    while len(found) < sum(ends.values()):
-        found += await reader.poll(5_000, 500)
+    ends = {place: end for place, end in (await reader.end_offsets()).items() if end}
+    while ends:
+        for record in await reader.poll(5_000, 500):
+            found.append(record)
+            if record.offset + 1 >= ends.get((record.topic, record.partition), 0):
+                ends.pop((record.topic, record.partition), None)
     await reader.close()
     await log.close()
     return found
@@ -190,6 +230,58 @@ def test_each_cluster_holds_its_own_topics_only(ran: Ran):
 async def topics_of(site: Site) -> set[str]:
     async with KafkaAdmin.connected(site.kafka.bootstrap, site.operator) as admin:
         return set(await admin._admin.list_topics())
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def secrets(ran: Ran) -> dict[str, set[bytes]]:
+    """Every party's keys and passphrase, and every TLS key, of all four sites."""
+    return party_secrets(ran.apart.made) | transport_secrets(ran.apart.federation.directory.parent.rglob(KAFKA_KEY))
+
+
+def test_no_secret_can_be_seen_of_a_running_process(ran: Ran, secrets: dict[str, set[bytes]]):
+    """Not in the command line of any process, brokers included, nor in the metrics; and none of our processes may dump core."""
+    assert len(ran.seen.commands) >= 4 * len(BANKS) + 3
+    assert traces(secrets, b"\0".join(ran.seen.commands)) == set()
+    for name, text in ran.seen.metrics.items():
+        assert b"riverbank_" in text
+        assert traces(secrets, text) == set(), name
+    for name, limits in ran.seen.limits.items():
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), name
+
+
+def test_no_secret_is_said_to_a_broker(ran: Ran, secrets: dict[str, set[bytes]]):
+    """Not in a record of any topic, of the federation or an institution's own; nor in anything else that was given to TLS."""
+    for site in ran.apart.sites:
+        rows = topology.FEDERATION_TOPICS if site.institution is None else topology.OWN_TOPICS
+        records = site.host.do(all_records(site, rows))
+        assert len(records) > 100
+        assert traces(secrets, b"\0".join(part for each in records for part in (each.key or b"", each.value or b""))) == set()
+        assert traces(secrets, b"\0".join(file.read_bytes() for file in site.recorded.iterdir())) == set()
+
+
+def test_no_secret_lies_in_a_file_but_its_own(ran: Ran, secrets: dict[str, set[bytes]]):
+    """Logs, settings, states, the audit's ledger and index, the brokers' folders: of a TLS key only its own file and its broker's have a trace."""
+    folder = ran.apart.federation.directory.parent
+    assert next((ran.apart.federation.directory / "ledger").iterdir())
+    for path in folder.rglob("*"):
+        if path.is_file() and path.suffix not in PREALLOCATED:
+            # Kafka wants key and certificate in one file.
+            own = {name for name in secrets if name == str(path) or (path.name == "shown.pem" and BROKER.name in name)}
+            assert traces(secrets, path.read_bytes()) <= own, path
+
+
+def test_the_search_for_secrets_is_not_blind(ran: Ran, secrets: dict[str, set[bytes]]):
+    """A key is found in its own file; and so would be one in any form, wherever it begins: public keys stand in for it."""
+    own = next(name for name in secrets if name.endswith(KAFKA_KEY))
+    assert traces(secrets, Path(own).read_bytes()) == {own}
+
+    public = {party: forms(keys.verify_key) for party, keys in ran.apart.made.founded.keys.items()}
+    said = b"".join(record.value or b"" for record in ran.apart.federation.host.do(all_records(ran.apart.federation, [topology.PARTIES])))
+    assert traces(public, said) == set(public)
+    for before in range(3):
+        assert traces(public, base64.b64encode(bytes(before) + said)) == set(public)
+    assert traces(public, said.hex().encode()) == set(public)
 
 
 def test_the_rounds_are_real(ran: Ran):

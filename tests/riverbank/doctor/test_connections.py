@@ -13,12 +13,15 @@ import pytest
 
 from riverbank.doctor.connections import APART_MS_MAX, Connection, clocks, connection, expiries
 from riverbank.doctor.findings import Finding, Level
+from riverbank.doctor.membership import membership
 from riverbank.provisioning.federations import write_settings
 from streams.access import Principal, alone
 from streams.cluster_plan import Wanted
-from streams.settings import TlsSettings
+from streams.kafka import KafkaLog
+from streams.settings import FederationSettings, TlsSettings
 from streams.topology import FEDERATION_TOPICS, Cluster, Role
-from tests.pki import DAY, Pki
+from tests.credentials import Credentials
+from tests.pki import DAY, OPERATOR, Pki
 from tests.streams.secured import Secured
 
 AUDIT = alone(Role.AUDIT)
@@ -76,6 +79,24 @@ async def test_a_whole_settings_file_from_the_command_line(secured: Secured, tmp
     Path(tls["key_file"]).chmod(0o600)  # noqa: ASYNC240 As above.
     assert status == 1
     assert any(finding["repair"] == f"chmod 600 {tls['key_file']}" for finding in found)
+
+
+@pytest.mark.broker
+async def test_a_partys_standing_is_read_from_the_federations_topics(secured: Secured):
+    """Before its certificate is published a worker is told that it has none; afterwards that it takes part."""
+    await secured.apply(Wanted.federation("pki", ["ash-bank", "birch-bank", "cedar-bank"]))
+    credentials, worker = Credentials("pki", ["ash-bank"]), Principal("ash-bank", Role.INSTITUTION)
+    tls = secured.pki.files(worker)
+    federation = FederationSettings(name="pki", bootstrap=secured.bootstrap, ca_verify_key=credentials.ca_verify_key.hex(), tls=tls)
+
+    async def found() -> list[tuple[Level, str]]:
+        return [(each.level, each.found.partition(";")[0]) async for each in membership(federation, worker, 2)]
+
+    assert await found() == [(Level.WRONG, "is not certified by the federation")]
+    log = KafkaLog(secured.bootstrap, tls=secured.pki.tls(OPERATOR))
+    await credentials.publish(log)
+    await log.close()
+    assert await found() == [(Level.GOOD, "takes part")]
 
 
 async def test_a_broker_that_is_away_is_said_once(tmp_path: Path):
