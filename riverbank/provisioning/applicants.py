@@ -111,7 +111,9 @@ class Applicant:
             (folder / CA_CERTIFICATE).write_bytes(answer.authorities)
             (folder / KAFKA_CERTIFICATE).write_bytes(each.certificate)
             for name in (KAFKA_PASSWORD, KAFKA_KEY):
-                (folder / (name + _NEXT)).replace(folder / name)
+                drawn_then = folder / (name + _NEXT)
+                if drawn_then.exists():  # Else an acceptance that was cut short has put it there.
+                    drawn_then.replace(folder / name)
         (self.directory / CERTIFICATE).write_bytes(encode(answer.certified))
         pending.unlink()
         return answer

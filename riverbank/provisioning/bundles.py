@@ -23,6 +23,8 @@ def write_secret(path: Path, content: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(handle)  # A request must not outlive, over a power cut, the keys that it is for.
 
 
 def replace_secret(path: Path, content: bytes) -> None:

@@ -106,6 +106,18 @@ def test_keys_are_renewed_and_the_older_ones_retired(tmp_path: Path, office: Off
     assert [keys.verify_key for keys in KeyRing.unlocked((north.directory / "party.key").read_bytes(), OTHER).keys] == [second.verify_key]
 
 
+def test_an_acceptance_that_was_cut_short_is_finished_by_the_next(tmp_path: Path, office: Office, north: Applicant):
+    """Whichever of the keys had been put in place: accepting again puts the rest there, and every process opens TLS."""
+    made = answer(office, apply(north, tmp_path))
+    for name in ("kafka.password", "kafka.key"):
+        (north.directory / "institution" / f"{name}.next").rename(north.directory / "institution" / name)
+    north.accept(made)
+
+    for process in ("institution", "portal"):
+        tls = TlsSettings(**north.settings(process, "kafka:9092")["federation"]["tls"])
+        assert open_tls(tls, Principal("north", Role(process)))
+
+
 def test_a_replayed_or_foreign_answer_is_refused(tmp_path: Path, office: Office, north: Applicant):
     """An older bundle, another party's, one by another CA, one with swapped certificates: the folder stays as it is."""
     first = answer(office, apply(north, tmp_path))
