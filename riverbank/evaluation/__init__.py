@@ -5,6 +5,7 @@
     variants         what is compared: local, federated (plain, masked, noised), pooled, a plain River pipeline
     course passage   one pass over a set's arrivals: records learned, rounds held when they are due
     institution      one institution's study on a throw-away state, and what it said before it knew
+    grouped          a head in groups, and institutions that poison: in the open
     plain masked     two ways to hold a round: the same integers summed in the open, or the whole protocol over a log in memory
     judgments        predictions kept one by one, and their exact quality
     immunity         how soon a fraud that strikes one institution is recognised at the others

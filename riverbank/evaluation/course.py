@@ -23,6 +23,7 @@ from federation.rounds.effects import model_digest
 from institution_workers.learner import Count, Encoders
 from riverbank.arrivals import Arrival, institution_of
 from riverbank.evaluation import plain_river
+from riverbank.evaluation.grouped import GroupRounds
 from riverbank.evaluation.immunity import Immunity, Watch
 from riverbank.evaluation.institution import Institution, SetClock
 from riverbank.evaluation.judgments import Judgments
@@ -203,6 +204,8 @@ def _rounds(
 ) -> PlainRounds | MaskedRounds:
     if variant.masked:
         return MaskedRounds(institutions, settings, clock=clock, seed=course.seed)
+    if variant.grouped is not None:
+        return GroupRounds(institutions, settings, variant.grouped, seed=course.seed)
     return PlainRounds(institutions, settings)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from federation.limits import corrupt_of, threshold_of
-from federation.merge import next_model
+from federation.merge import Vector, next_model
 from federation.rounds.coordinator import CoordinatorSettings
 from federation.secagg import ring
 from federation.secagg.quantize import UnusableSum, contribution_length, decode_sum
@@ -27,7 +27,6 @@ class PlainRounds:
     def __init__(self, institutions: Sequence[Institution], settings: CoordinatorSettings) -> None:
         self._institutions = institutions
         self._settings = settings
-        self._honest = threshold_of(len(institutions)) - corrupt_of(len(institutions))
         self._version = 0
         self.model = np.zeros(settings.parameters.dimension)
         self.held = 0  # Rounds, those without a model included.
@@ -39,16 +38,8 @@ class PlainRounds:
     async def hold(self) -> None:
         """One round: contribute, add, step, adopt."""
         self.held += 1
-        parameters = self._settings.parameters
-        total = ring.zeros(contribution_length(parameters))
-        for institution in self._institutions:
-            ring.add(total, self._contribution(institution))
-        try:
-            mean_delta, customers = decode_sum(total, parameters, len(self._institutions))
-        except UnusableSum:
-            self.abandoned += 1
-            return
-        if customers < self._settings.customers_min:
+        mean_delta = self._mean_delta()
+        if mean_delta is None:
             self.abandoned += 1
             return
         self.model = next_model(self.model, mean_delta, server_step=self._settings.server_step)
@@ -61,11 +52,29 @@ class PlainRounds:
         """Nothing is sent."""
         return None
 
-    def _contribution(self, institution: Institution) -> ring.RingVector:
+    def _mean_delta(self) -> Vector | None:
+        """Of this round; None if it gives no model."""
+        opened = self._opened(self._institutions)
+        return None if opened is None else opened[0]
+
+    def _opened(self, institutions: Sequence[Institution]) -> tuple[Vector, int] | None:
+        """The mean delta and the number of customers of a sum over these; None if it is not to be used."""
+        parameters = self._settings.parameters
+        total = ring.zeros(contribution_length(parameters))
+        honest = threshold_of(len(institutions)) - corrupt_of(len(institutions))
+        for institution in institutions:
+            ring.add(total, self._contribution(institution, honest))
+        try:
+            mean_delta, customers = decode_sum(total, parameters, len(institutions))
+        except UnusableSum:
+            return None
+        return None if customers < self._settings.customers_min else (mean_delta, customers)
+
+    def _contribution(self, institution: Institution, honest_survivors: int) -> ring.RingVector:
         """As institution_workers.participation prepares it."""
         institution.entropy.begin()
         study, head = institution.study, institution.pupil.head
         with institution.store.turn():
-            ready = study.contribution(head, self._settings.parameters, honest_survivors=self._honest, entropy=institution.entropy)
+            ready = study.contribution(head, self._settings.parameters, honest_survivors=honest_survivors, entropy=institution.entropy)
             study.said(head, ready, epoch=_EPOCH, round_=self.held)
         return ready.made.values

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from federation.errors import OwnFault
@@ -173,3 +174,35 @@ def test_variants_are_parsed():
     assert (plain.masked, masked.masked, noised.masked) == (False, True, True)
     assert (plain.noise_multiplier, noised.noise_multiplier) == (0.0, 0.3)
     assert [each.epsilon for each in variants("federated-dp=8,federated-masked-dp=0.5,federated-plain")] == [8.0, 0.5, None]
+
+
+def test_one_group_without_a_poisoner_is_the_plain_round():
+    """The mean over one group is the mean over all, up to the last bit of its division; with a poisoner it is another model."""
+    course = _course("generator-credit", 900)
+    plain, one, poisoned = (
+        _ran(course, each, "150") for each in ("federated-plain", "federated-plain-groups=1-mean", "federated-plain-poisoned=1")
+    )
+
+    assert plain.rounds - plain.abandoned >= 3
+    for name, said in _said(plain).items():
+        assert all(np.allclose(said[kind], _said(one)[name][kind], atol=1e-9) for kind in said)
+    assert any(not np.allclose(said["federated"], _said(poisoned)[name]["federated"], atol=1e-3) for name, said in _said(plain).items())
+
+
+def test_variants_in_groups_are_named():
+    """Groups, rule, trim and poisoners; never under masks, and no trim without a trimmed mean."""
+    median, trimmed, alone = variants(
+        "federated-noise=0.3-groups=5-median,federated-plain-groups=10-trimmed=2-poisoned=1,federated-plain-poisoned=3"
+    )
+
+    assert (median.grouped.groups, median.grouped.rule.value, median.noise_multiplier) == (5, "median", 0.3)
+    assert (trimmed.grouped.trim, trimmed.grouped.poisoned) == (2, 1)
+    assert (alone.grouped.groups, alone.grouped.poisoned) == (1, 3)
+    for wrong in (
+        "federated-masked-groups=3-median",
+        "federated-plain-groups=0-mean",
+        "federated-plain-groups=5-trimmed=0",
+        "federated-groups=3",
+    ):
+        with pytest.raises(OwnFault):
+            variants(wrong)
