@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,11 +19,15 @@ from aiohttp import web as http
 
 from federation import messages as m
 from federation.heads.products import Catalogue
+from federation.members.keys import PartyKeys
+from federation.secagg.keys import KEY_BYTES, Secret
+from riverbank.provisioning.federations import found
 from streams import topology
 from streams.codec import encode
 from streams.memory import MemoryLog
 from streams.parties import Parties
 from streams.ports import Outgoing
+from streams.signed import seal_record
 from web.app import make_app
 from web.wiring import SystemClock, make_window
 
@@ -48,13 +53,28 @@ async def portal() -> None:
         head=m.HeadName.PRODUCTS, version=1, epoch=1, round=1, layout_digest=catalogue.layout.digest, vector=vector,
         events_learned=1, saved_at_ms=1,
     )  # fmt: skip
-    await own.append([Outgoing(topology.SERVING_MODELS.full_name(BANK), 0, b"products", encode(model))])
+    founded = found(
+        "bench", [BANK], ca_seed=Secret(os.urandom(KEY_BYTES)), keys_of=lambda _: PartyKeys.from_entropy(os.urandom), now_ms=SystemClock().now_ms()
+    )  # fmt: skip
+    await founded.publish(federation, SystemClock().now_ms())
+    await own.append(
+        [
+            Outgoing(
+                topology.SERVING_MODELS.full_name(BANK),
+                0,
+                b"products",
+                seal_record(model, sender=BANK, sign=founded.keys[BANK].sign, federation="bench", topic=topology.SERVING_MODELS),
+            )
+        ]
+    )
     ids = [product.id for product in catalogue.products]
     for number in range(CUSTOMERS):
         held = tuple(sorted(draw.choice(ids, 3, replace=False).tolist()))
         profile = m.CustomerProfile(customer=f"c{number}", held=held, dismissed=(), updated_at_ms=1)
         await own.append([Outgoing(topology.PROFILES.full_name(BANK), 0, profile.customer.encode(), encode(profile))])
-    window = make_window(Parties(federation, federation="bench", ca_verify_key=bytes(32)), federation, (BANK, own), SystemClock())
+    window = make_window(
+        Parties(federation, federation="bench", ca_verify_key=founded.ca_verify_key), federation, (BANK, own), SystemClock()
+    )
     assert window.institution is not None
     async with asyncio.TaskGroup() as group:
         for feed in (window.feed, window.institution.feed):

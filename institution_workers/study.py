@@ -66,8 +66,11 @@ class Study:
         encoders: Encoders | None = None,
         judged: Callable[[Judged], None] = lambda _judged: None,
         reach: Callable[[str], None] = lambda _point: None,
+        seal: Callable[[ServingModel], bytes] = encode,
     ) -> None:
         """Take up what the store holds.
+
+        `seal` signs a model for the portal; one that is only encoded is refused there.
 
         `judged` is told each prediction once its truth is known (an evaluation keeps them). `reach` is told each labelled point, so
         that tests can crash there.
@@ -78,6 +81,7 @@ class Study:
         self._clock = clock
         self._serve_ms = terms.serve_ms
         self._reach = reach
+        self._seal = seal
         self._recall = Recall(store.database, waiting_max=terms.waiting_max)
         self._behaviour: Behaviour = load_behaviour(store)
         self.window: Final = Window(store.database)
@@ -169,20 +173,17 @@ class Study:
         """The record that gives the portal the current model of a head; to be journaled."""
         pupil = self.learner.pupils[head]
         self._served[head] = (pupil.learned, pupil.basis.version)
-        return self._outgoing(
-            SERVING_MODELS,
-            head.value,
-            ServingModel(
-                head=head,
-                version=pupil.basis.version,
-                epoch=pupil.basis.epoch,
-                round=pupil.basis.round,
-                layout_digest=pupil.layout.digest,
-                vector=pupil.serving().astype("<f8").tobytes(),
-                events_learned=pupil.learned,
-                saved_at_ms=now_ms,
-            ),
+        model = ServingModel(
+            head=head,
+            version=pupil.basis.version,
+            epoch=pupil.basis.epoch,
+            round=pupil.basis.round,
+            layout_digest=pupil.layout.digest,
+            vector=pupil.serving().astype("<f8").tobytes(),
+            events_learned=pupil.learned,
+            saved_at_ms=now_ms,
         )
+        return Outgoing(SERVING_MODELS.full_name(self._institution), 0, head.value.encode(), self._seal(model))
 
     def _measure(self, records: Sequence[Record], learned: Mapping[HeadName, int], counts: Mapping[str, int]) -> None:
         for name, many in Counter(record.topic.removeprefix(f"{self._institution}.") for record in records).items():

@@ -10,7 +10,7 @@ import os
 import time
 from typing import Final
 
-from federation.messages import HeadName
+from federation.messages import HeadName, ServingModel
 from federation.privacy.accountant import budget_of
 from institution_workers.learning import Learning
 from institution_workers.participation import Budget, Member, Participation
@@ -26,9 +26,10 @@ from streams.kafka import KafkaLog
 from streams.parties import Parties
 from streams.ports import Log
 from streams.settings import InstitutionProcess, PrivacySettings
+from streams.signed import seal_record
 from streams.telemetry import configure_logging, serve_metrics
 from streams.tls import open_tls
-from streams.topology import Cluster, Role
+from streams.topology import SERVING_MODELS, Cluster, Role
 
 _LEAVE_SECONDS: Final = 3.0
 
@@ -51,7 +52,14 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         institution.waiting_max,
         institution.serve_ms,
     )
-    study = Study(store, party, institution.heads, clock=clock, terms=terms)
+    ca_verify_key = bytes.fromhex(settings.federation.ca_verify_key)
+    parties = Parties(federation, federation=settings.federation.name, ca_verify_key=ca_verify_key, memory=RememberedParties(store))
+    identity = Identity(party, parties, key_file(settings.party))
+
+    def seal(model: ServingModel) -> bytes:
+        return seal_record(model, sender=party, sign=identity.sign, federation=settings.federation.name, topic=SERVING_MODELS)
+
+    study = Study(store, party, institution.heads, clock=clock, terms=terms, seal=seal)
     learning = Learning(
         own,
         study,
@@ -61,9 +69,6 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         monotonic=time.monotonic,
         records_max=institution.poll_records_max,
     )
-    ca_verify_key = bytes.fromhex(settings.federation.ca_verify_key)
-    parties = Parties(federation, federation=settings.federation.name, ca_verify_key=ca_verify_key, memory=RememberedParties(store))
-    identity = Identity(party, parties, key_file(settings.party))
     courier = Courier(federation, federation=settings.federation.name, sender=party, sign=identity.sign)
     participation = Participation(
         federation,

@@ -99,10 +99,14 @@ class Parties:
 
     async def open_envelope(self, envelope: SignedRecord, topic: Topic, *, at_ms: int | None) -> Opened:
         """The second half of `open`. `at_ms`: when the log took it; None in a lane."""
+        known = self.directory
         try:
             return self._opened(envelope, topic, at_ms)
         except PeerFault as fault:
-            if fault.kind not in KEY_FAULTS or not await self.catch_up():
+            if fault.kind not in KEY_FAULTS:
+                raise
+            await self.catch_up()
+            if self.directory is known:  # Not what this catching up brought: another may have brought it while we waited for our turn.
                 raise
         return self._opened(envelope, topic, at_ms)
 

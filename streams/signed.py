@@ -14,7 +14,7 @@ from federation.ids import body_digest_of, digest_of
 from federation.limits import NAME_LENGTH_MAX
 from federation.messages import ChunkSummed, MaskedChunk, Message, ModelChunk, RefusalReason, SignedRecord
 from streams.codec import DecodeError, decode, encode
-from streams.topology import Topic
+from streams.topology import Cluster, Topic
 
 Sign = Callable[[bytes], bytes]
 """The bytes to sign -> the signature, 64 bytes."""
@@ -62,7 +62,7 @@ def signed_bytes(federation: str, topic: str, payload_digest: bytes) -> bytes:
 
 
 def seal_record(message: Message, *, sender: str, sign: Sign, federation: str, topic: Topic) -> bytes:
-    """The record's value: `message` in an envelope signed by `sender`, for this federation topic.
+    """The record's value: `message` in an envelope signed by `sender`, for this topic.
 
     OwnFault: a message this topic does not carry, one in another's name, or one too large for a record.
     """
@@ -78,7 +78,7 @@ def seal(message: Message, *, sender: str, sign: Sign, federation: str, topic: T
     said, body = _without_body(message)
     payload = encode(said)
     digest = digest_of(payload)
-    signature = sign(signed_bytes(federation, topic.full_name(), digest))
+    signature = sign(signed_bytes(federation, _full_name(topic, sender), digest))
     value = encode(SignedRecord(sender=sender, payload=payload, signature=signature, body=body))
     if len(value) > topic.bytes_max:
         raise OwnFault(f"a {type(message).__name__} of {len(value)} bytes; {topic.name} takes {topic.bytes_max}")
@@ -106,7 +106,7 @@ def open_envelope(envelope: SignedRecord, *, topic: Topic, federation: str, veri
     """The second half of `open_record`, after `unwrapped`."""
     sender, payload = envelope.sender, envelope.payload
     digest = digest_of(payload)
-    serial = verify(sender, signed_bytes(federation, topic.full_name(), digest), envelope.signature)
+    serial = verify(sender, signed_bytes(federation, _full_name(topic, sender), digest), envelope.signature)
     try:
         said = decode(payload, topic.carries, topic.bytes_max)
     except DecodeError as error:
@@ -114,6 +114,11 @@ def open_envelope(envelope: SignedRecord, *, topic: Topic, federation: str, veri
     if _author(said) not in {None, sender}:
         raise PeerFault("impersonation", f"a {type(said).__name__} in the name of {_author(said)}", accused=sender)
     return Opened(sender, _with_body(said, envelope.body), _identity(said, digest), serial)
+
+
+def _full_name(topic: Topic, sender: str) -> str:
+    """An own topic is its sender's own."""
+    return topic.full_name(sender if topic.cluster is Cluster.OWN else None)
 
 
 def _without_body(message: Message) -> tuple[Message, bytes]:

@@ -6,7 +6,7 @@ Never write a topic's name anywhere else."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -89,7 +89,10 @@ DEAD_LETTERS: Final = _own(
     "dead_letters.v1", m.DeadLetter, "source_topic", {_R.INSTITUTION}, {_R.PORTAL}, keep=90 * 24, size=RECORD_BYTES_MAX
 )
 PROFILES: Final = _own("profiles.v1", m.CustomerProfile, "customer", {_R.INSTITUTION}, {_R.PORTAL}, keep=None)
-SERVING_MODELS: Final = _own("serving_models.v1", m.ServingModel, "head", {_R.INSTITUTION}, {_R.PORTAL}, keep=None, size=RECORD_BYTES_MAX)
+# Signed, though on the institution's own cluster: what customers are offered is its worker's word, whoever else can write there.
+SERVING_MODELS: Final = replace(
+    _own("serving_models.v1", m.ServingModel, "head", {_R.INSTITUTION}, {_R.PORTAL}, keep=None, size=RECORD_BYTES_MAX), signed=True
+)
 # What status.v1 says to the federation roughly, exactly: how many customers were learned from is nobody else's business.
 PROGRESS: Final = _own("progress.v1", m.LearningProgress, "head", {_R.INSTITUTION}, {_R.PORTAL})
 # Vertical models: the partner's side of a person, and what the bank's own systems ask and are told.

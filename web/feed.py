@@ -117,14 +117,22 @@ def federation_fold(parties: Parties, apply: Callable[[m.Message], None]) -> Fol
     return fold
 
 
-def own_fold(institution: str, apply: Callable[[m.Message], None], forget: Callable[[str, str], None]) -> Fold:
-    """Fold for an institution's own topics; a tombstone calls `forget(topic name, key)`."""
+def own_fold(institution: str, parties: Parties, apply: Callable[[m.Message], None], forget: Callable[[str, str], None]) -> Fold:
+    """Fold for an institution's own topics; a tombstone calls `forget(topic name, key)`.
+
+    What is signed must be by the institution itself: unsigned it is a DecodeError, by another member a PeerFault.
+    """
     rows = {row.full_name(institution): row for row in topology.OWN_TOPICS}
 
     async def fold(record: Record) -> None:
         row = rows[record.topic]
         if record.value is None:
             forget(row.name, (record.key or b"").decode())
+        elif row.signed:
+            opened = await parties.open(record, row)
+            if opened.sender != institution:
+                raise PeerFault("not_entitled", f"only {institution} says this here", accused=opened.sender)
+            apply(opened.message)
         else:
             apply(decode(record.value, row.carries, row.bytes_max))
 

@@ -60,13 +60,13 @@ def make_window(parties: Parties, log: Log, own: tuple[str, Log] | None, clock: 
 
     fold = federation_fold(parties, apply)
     feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS, topology.VERTICAL_STATUS]), fold, clock)
-    return Window(rounds, known, partnerships, feed, clock, templates(), None if own is None else _institution(*own, clock))
+    return Window(rounds, known, partnerships, feed, clock, templates(), None if own is None else _institution(*own, parties, clock))
 
 
-def _institution(name: str, log: Log, clock: Clock) -> Institution:
+def _institution(name: str, log: Log, parties: Parties, clock: Clock) -> Institution:
     customers = Customers(Catalogue.shipped())
     rows = [topology.PROFILES, topology.SERVING_MODELS, topology.FEEDBACK]
-    feed = Feed(log, positions_of(rows, name), own_fold(name, customers.apply, customers.forget), clock)
+    feed = Feed(log, positions_of(rows, name), own_fold(name, parties, customers.apply, customers.forget), clock)
 
     async def send(message: m.FeedbackGiven) -> None:
         topic = topology.FEEDBACK.full_name(name)

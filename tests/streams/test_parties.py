@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -107,6 +108,14 @@ async def test_a_renewed_key_is_looked_for_when_a_signature_does_not_hold(creden
     assert (await parties.open(status(keys_of("newer")), STATUS)).serial == 2
     with pytest.raises(PeerFault, match="bad_signature by a"):
         await parties.open(status(keys_of("never certified")), STATUS)
+
+
+async def test_two_readers_catch_up_at_once(credentials: Credentials, log: SlowLog):
+    """Whoever waits while another one reads the certificates opens his record with what that one has read."""
+    parties = parties_of(log, credentials)
+    opened = await asyncio.gather(*(parties.open(status(credentials.keys["a"]), STATUS) for _ in range(3)))
+
+    assert [each.serial for each in opened] == [1, 1, 1]
 
 
 async def test_a_stolen_old_key_is_dead_when_the_overlap_is_over(credentials: Credentials, log: SlowLog):

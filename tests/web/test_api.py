@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +14,20 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from federation import messages as m
 from federation.heads.products import Catalogue
+from federation.ids import digest_of
 from streams import topology
 from streams.codec import decode, encode
 from streams.memory import MemoryLog
 from streams.parties import Parties
 from streams.ports import LogUnavailable, Outgoing, Position
+from streams.signed import seal_record, signed_bytes
+from tests.credentials import Credentials, keys_of
 from web.app import make_app
 from web.wiring import SystemClock, make_window
 
 CATALOGUE = Catalogue.shipped()
-BANK = "alder-bank"
+BANK, OTHER = "alder-bank", "birch-bank"
+CREDENTIALS = Credentials("test", [BANK, OTHER])
 
 
 class FailingLog(MemoryLog):
@@ -40,9 +45,16 @@ class FailingLog(MemoryLog):
 class Portal:
     client: TestClient
     own: FailingLog
+    refused: Counter[str]
 
     async def put(self, row: topology.Topic, message: m.Message, key: str) -> None:
-        await self.own.append([Outgoing(row.full_name(BANK), 0, key.encode(), encode(message))])
+        value = encode(message)
+        if row.signed:
+            value = seal_record(message, sender=BANK, sign=CREDENTIALS.keys[BANK].sign, federation="test", topic=row)
+        await self.put_value(row, value, key)
+
+    async def put_value(self, row: topology.Topic, value: bytes, key: str) -> None:
+        await self.own.append([Outgoing(row.full_name(BANK), 0, key.encode(), value)])
         await asyncio.sleep(0.3)
 
 
@@ -59,11 +71,14 @@ def serving_model(version: int, loving: str) -> m.ServingModel:
 async def portal() -> AsyncIterator[Portal]:
     federation = MemoryLog({row.full_name(): row.partitions for row in topology.FEDERATION_TOPICS})
     own = FailingLog({row.full_name(BANK): row.partitions for row in topology.OWN_TOPICS})
-    window = make_window(Parties(federation, federation="test", ca_verify_key=bytes(32)), federation, (BANK, own), SystemClock())
+    await CREDENTIALS.publish(federation)
+    window = make_window(
+        Parties(federation, federation="test", ca_verify_key=CREDENTIALS.ca_verify_key), federation, (BANK, own), SystemClock()
+    )
     feeds = [window.feed, window.institution.feed]
     tasks = [asyncio.create_task(feed.run()) for feed in feeds]
     async with TestClient(TestServer(make_app(window))) as client:
-        yield Portal(client, own)
+        yield Portal(client, own, window.institution.feed.refused)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -82,6 +97,37 @@ async def test_a_customer_is_recommended_what_the_model_says(portal: Portal):
     assert (body["known"], body["model_version"], body["items"][0]["id"], body["degraded"]) == (True, 4, "securities", False)
     assert body["items"][0]["reasons"][0]["points"] == 2.0
     assert "current_account" not in [item["id"] for item in body["items"]]
+
+
+def forged(sender: str, sign: Callable[[bytes], bytes], topic: str) -> bytes:
+    """A model with `sender` on the envelope, signed for `topic`."""
+    payload = encode(serving_model(9, "mortgage"))
+    signature = sign(signed_bytes("test", topic, digest_of(payload)))
+    return encode(m.SignedRecord(sender=sender, payload=payload, signature=signature, body=b""))
+
+
+OURS, THEIRS = (topology.SERVING_MODELS.full_name(name) for name in (BANK, OTHER))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(encode(serving_model(9, "mortgage")), id="unsigned"),
+        pytest.param(forged(BANK, keys_of("nobody").sign, OURS), id="signed with other keys"),
+        pytest.param(forged(OTHER, CREDENTIALS.keys[OTHER].sign, THEIRS), id="another institution's own"),
+        pytest.param(forged(BANK, CREDENTIALS.keys[OTHER].sign, OURS), id="another institution in our name"),
+        pytest.param(forged(BANK, CREDENTIALS.keys[BANK].sign, THEIRS), id="ours for another topic"),
+    ],
+)
+async def test_a_model_that_the_institutions_worker_did_not_sign_is_refused(portal: Portal, value: bytes):
+    """The model before it stays, and the record is counted."""
+    await portal.put(topology.SERVING_MODELS, serving_model(1, "securities"), "products")
+    await portal.put_value(topology.SERVING_MODELS, value, "products")
+
+    body = await (await portal.client.get("/api/v1/recommendations/nobody")).json()
+
+    assert (body["model_version"], body["items"][0]["id"]) == (1, "securities")
+    assert portal.refused[OURS] == 1
 
 
 async def test_a_new_model_is_swapped_whole(portal: Portal):
