@@ -30,6 +30,7 @@ class SlowLog(MemoryLog):
     slow = False
 
     async def reader(self, start):
+        await asyncio.sleep(0)  # As a real one, it lets others run meanwhile.
         reader, log = await super().reader(start), self
 
         class SlowReader:
