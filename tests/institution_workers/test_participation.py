@@ -10,6 +10,7 @@ import pytest
 from federation.errors import OwnFault
 from federation.members.keys import KeyRing
 from federation.messages import AuditEntry, MaskedChunk, ServingModel, SharesRevealed, SurvivorsAcked
+from federation.rounds.head_transcript import PLAIN
 from federation.secagg.sealing import SEAL_OVERHEAD_BYTES
 from institution_workers import global_models, participation
 from streams.codec import decode
@@ -270,9 +271,9 @@ async def test_another_key_than_the_certified_one_stops_the_start(world):
 
 async def test_erased_round_secrets_leave_the_disk(world, tmp_path, scribe):
     """After a round its keys are gone from the state, and from the file's pages and log."""
-    await world.run(lambda: bool(world.banks["bank-a"].participation._lanes) and bool(_secrets(world.banks["bank-a"])))
+    await world.run(lambda: bool(world.banks["bank-a"].participation._heads) and bool(_secrets(world.banks["bank-a"])))
     bank = world.banks["bank-a"]
-    await world.run(lambda: world.state.transcript.round is not None)
+    await world.run(lambda: world.state.lanes[PLAIN].transcript.round is not None)
     secrets = _secrets(bank)
     used = secrets.round_secret(secrets.first_left).reveal()
     assert _on_disk(tmp_path / "bank-a", used)
@@ -282,7 +283,7 @@ async def test_erased_round_secrets_leave_the_disk(world, tmp_path, scribe):
 
 
 def _secrets(bank):
-    return next(iter(bank.participation._lanes[FRAUD].secrets.values()), None)
+    return next(iter(bank.participation._heads[FRAUD].lanes[PLAIN].secrets.values()), None)
 
 
 def _on_disk(folder, secret):
@@ -296,6 +297,6 @@ async def test_models_of_strangers_are_not_believed(world, scribe):
     forged = np.full(len(bank.pupil.layout), 9.0)
     courier = world.credentials.courier(world.log, "bank-b")
     await courier.send(courier.prepare(cut(FRAUD, 99, forged), 0))
-    await bank.participation._models.obtain([(FRAUD, bytes(32))])
+    await bank.participation._models.obtain({FRAUD: [bytes(32)]})
 
     assert not any(np.array_equal(found.vector, forged) for found in bank.participation._models._shelves[FRAUD].found.values())
