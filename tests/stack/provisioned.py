@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from federation.members.locking import LEAST
-from federation.messages import CertificateRequest, HeadName, PartyRole, Standing
+from federation.messages import AuthorityRotated, CertificateRequest, HeadName, PartyRole, Standing
 from riverbank.embedded.configuration import BrokerTls
 from riverbank.embedded.kafka import EmbeddedKafka
 from riverbank.membership import Membership
@@ -75,6 +75,13 @@ class Provisioned:
         self.office.answer(asked, answer, confirmed=read_out, days=365, overlap_days=7, replace=False, now_ms=now_ms())
         party.accept(answer)
         return answer
+
+    def renew_authority(self) -> AuthorityRotated:
+        """The CA's next signing key, pinned in every party's folder; the paper that vouches for it, not yet published."""
+        paper = self.directory / "authority.rotated"
+        self.office = self.office.renew(paper, PASSPHRASE.encode(), overlap_days=7, cost=LEAST, entropy=os.urandom, now_ms=now_ms())
+        self.parties = {name: party.follow(paper) for name, party in self.parties.items()}
+        return read_paper(paper, AuthorityRotated)
 
     def tls(self, name: str, process: str) -> TlsSettings:
         """What lies in the party's folder for one of its processes."""
