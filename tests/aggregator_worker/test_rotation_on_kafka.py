@@ -11,7 +11,7 @@ import pytest
 from federation import messages as m
 from federation.members.directory import Directory
 from federation.members.keys import PartyKeys
-from federation.rounds import participant
+from federation.rounds import head_participant
 from federation.rounds.effects import PartiesKnown
 from riverbank.embedded.kafka import EmbeddedKafka
 from tests.aggregator_worker.cast import Cast
@@ -35,7 +35,7 @@ def known_to_all(troupe: Troupe, directory: Directory) -> None:
     sealing_keys = {each.serial: each.sealing_key for each in directory.certificates[AGGREGATOR]}
     known = PartiesKnown(directory.acceptable(0, *m.PartyRole), sealing_keys)
     cast = troupe.cast
-    cast.states = {name: participant.step(state, known, os.urandom)[0] for name, state in cast.states.items()}
+    cast.states = {name: head_participant.step(state, known, os.urandom)[0] for name, state in cast.states.items()}
 
 
 async def renewed(troupe: Troupe, party: str) -> PartyKeys:
