@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from streams.access import Principal, alone
 from streams.cluster_plan import Wanted
 from streams.kafka import KafkaLog
 from streams.settings import FederationSettings, TlsSettings
-from streams.topology import FEDERATION_TOPICS, Cluster, Role
+from streams.topology import FEDERATION_TOPICS, OWN_TOPICS, Cluster, Role
 from tests.credentials import Credentials
 from tests.pki import DAY, OPERATOR, Pki
 from tests.streams.secured import Secured
@@ -42,19 +43,21 @@ def wrong(findings: list[Finding]) -> list[tuple[str, str]]:
 
 @pytest.mark.broker
 async def test_missing_topics_are_found_and_once_made_all_is_well(secured: Secured):
-    tls = secured.pki.files(AUDIT)
-    before = await seen(use(secured.bootstrap, tls))
-    assert wrong(before) == [("topics", row.full_name()) for row in AUDITED]
+    bank, portal = "doctors-bank", Principal("doctors-bank", Role.PORTAL)
+    read = tuple(row for row in OWN_TOPICS if Role.PORTAL in row.read_by)
+    own = Connection(Cluster.OWN, secured.bootstrap, secured.pki.files(portal), portal, bank, read)
+    before = await seen(own)
+    assert wrong(before) == [("topics", row.full_name(bank)) for row in read]
     assert all("riverbank topics" in finding.repair for finding in before if finding.level is Level.WRONG)
 
-    await secured.apply(Wanted.federation("pki", ["ash-bank", "birch-bank", "cedar-bank"]))
-    after = await seen(use(secured.bootstrap, tls))
+    await secured.apply(Wanted.own(bank))
+    after = await seen(own)
     assert wrong(after) == []
-    assert {finding.subject for finding in after if finding.check == "topics"} == {row.full_name() for row in AUDITED}
+    assert {finding.subject for finding in after if finding.check == "topics"} == {row.full_name(bank) for row in read}
 
     # The same topics, asked for by somebody whom the access lists do not let read them.
-    source = Principal("ash-bank", Role.SOURCE)
-    assert wrong(await seen(use(secured.bootstrap, secured.pki.files(source), source)))
+    source = Principal(bank, Role.SOURCE)
+    assert wrong(await seen(replace(own, tls=secured.pki.files(source), principal=source)))
 
 
 @pytest.mark.broker
