@@ -78,13 +78,21 @@ async def asked(config, *arguments):
     return json.loads(out)
 
 
-async def heard(log, says):
-    """Until somebody has said this on the partnership's log."""
+async def training_begun(log, bank):
+    """A training under way: it has said its encrypted numbers. Asked again while the bank has not read enough labels yet."""
     reader = await log.reader([Position(VERTICAL.full_name(), number, 0) for number in range(VERTICAL.partitions)])
-    async with asyncio.timeout(240):
-        while not any(says in (record.value or b"") for record in await reader.poll(100, 50)):
-            pass
-    await reader.close()
+    training = asyncio.create_task(asked(bank, "train"))
+    try:
+        async with asyncio.timeout(240):
+            while not any(b"NumbersEncrypted" in (record.value or b"") for record in await reader.poll(100, 50)):
+                if training.done():
+                    (answer,) = training.result()
+                    assert not answer["done"]
+                    assert " rows, " in answer["detail"]
+                    training = asyncio.create_task(asked(bank, "train"))
+    finally:
+        await reader.close()
+    return training
 
 
 @pytest.mark.asyncio(loop_scope="session")
@@ -106,8 +114,7 @@ async def test_two_parties_over_a_real_broker(broker, tmp_path, monkeypatch):
         (found,) = await asked(bank, "intersect")
         while found["shared"] < PEOPLE - FIRST_SHARED:  # Until both have read their events.
             (found,) = await asked(bank, "intersect")
-        training = asyncio.create_task(asked(bank, "train"))
-        await heard(log, b"NumbersEncrypted")
+        training = await training_begun(log, bank)
         os.kill(children[1].pid, signal.SIGKILL)
         await children[1].wait()
         children[1] = await started(partner)
