@@ -227,9 +227,9 @@ def raw_values() -> tuple[set[bytes], set[bytes], set[bytes]]:
                 values.add(message.amount)
             if isinstance(message, m.CreditApplication):
                 values.update(message.numbers.values())
-    # Short texts and numbers of few bits (4.25, say) stand everywhere by chance; what identifies is longer.
+    # Short texts, shares of two digits and numbers of few bits (4.25, say) stand everywhere by chance; what identifies is longer.
     texts = {text.encode() for text in map(str, values) if len(text) >= 6}
-    return ids, texts, {number for value in values if 0 not in (number := struct.pack("<d", value))[:3]}
+    return ids, texts, {number for value in values if abs(value) > 2 and 0 not in (number := struct.pack("<d", value))[:3]}
 
 
 _CACHE: dict[tuple[Path, tuple[str, ...], str | None], list[Record]] = {}
