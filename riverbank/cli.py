@@ -10,12 +10,13 @@ from typing import Annotated, Final
 
 import typer
 
-from riverbank.commands import audit, broker, paillier, schemas, supply_chain, topics, vertical, workers
+from riverbank.commands import audit, broker, config, model, paillier, rounds, schemas, supply_chain, topics, vertical, workers
 from riverbank.commands.demo import demo
 from riverbank.commands.doctor import doctor
 from riverbank.commands.evaluate import evaluate
 from riverbank.commands.feed import feed
 from riverbank.commands.frame import CannotRun
+from riverbank.commands.standing import institutions, lag
 from riverbank.core_dumps import forbid_core_dumps
 from riverbank.provisioning import commands as provisioning
 from streams.settings import SettingsError
@@ -28,6 +29,9 @@ for _name, _group in {
     "web": workers.web,
     "broker": broker.group,
     "topics": topics.group,
+    "rounds": rounds.group,
+    "model": model.group,
+    "config": config.group,
     "schemas": schemas.group,
     "paillier": paillier.group,
     "vertical": vertical.group,
@@ -36,7 +40,7 @@ for _name, _group in {
     "members": provisioning.members,
 }.items():
     app.add_typer(_group, name=_name)
-for _command in (doctor, feed, demo, evaluate):
+for _command in (lag, institutions, doctor, feed, demo, evaluate):
     app.command()(_command)
 
 EXIT_WRONG_INPUT: Final = 2

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from federation.errors import OwnFault
+from federation.members.directory import Directory
 from federation.members.standings import next_standing
 from federation.messages import AuthorityRotated, MemberStanding, PartyCertified, PartyRole, Standing
 from streams.codec import encode
@@ -56,22 +57,26 @@ class Membership:
     async def rows(self, now_ms: int) -> list[dict[str, Any]]:
         """Everybody, a row each."""
         await self._parties.catch_up()
-        directory = self._parties.directory
-        acceptable = directory.acceptable(now_ms, *PartyRole)
-        rows = []
-        for party in sorted(directory.certificates.keys() | directory.standings.keys()):
-            known, entry = directory.certificates.get(party, ()), directory.standings.get(party)
-            newest = known[-1] if known else None
-            rows.append({
-                "party": party,
-                "role": newest.role.value if newest else "",
-                "standing": entry.standing.value if entry else "",
-                "entry": entry.serial if entry else 0,
-                "certificate": newest.serial if newest else 0,
-                "expires": f"{datetime.fromtimestamp(newest.expires_at_ms / 1000, UTC):%Y-%m-%d}" if newest else "",
-                "days_left": (newest.expires_at_ms - now_ms) // _DAY_MS if newest else 0,
-                "takes_part": party in acceptable,
-                "why_not": "" if party in acceptable else directory.why_not(party, now_ms),
-                "reason": entry.reason if entry else "",
-            })  # fmt: skip
-        return rows
+        return standing_rows(self._parties.directory, now_ms)
+
+
+def standing_rows(directory: Directory, now_ms: int) -> list[dict[str, Any]]:
+    """Everybody a directory knows: standing, certificate, whether they take part, and if not, why."""
+    acceptable = directory.acceptable(now_ms, *PartyRole)
+    rows = []
+    for party in sorted(directory.certificates.keys() | directory.standings.keys()):
+        known, entry = directory.certificates.get(party, ()), directory.standings.get(party)
+        newest = known[-1] if known else None
+        rows.append({
+            "party": party,
+            "role": newest.role.value if newest else "",
+            "standing": entry.standing.value if entry else "",
+            "entry": entry.serial if entry else 0,
+            "certificate": newest.serial if newest else 0,
+            "expires": f"{datetime.fromtimestamp(newest.expires_at_ms / 1000, UTC):%Y-%m-%d}" if newest else "",
+            "days_left": (newest.expires_at_ms - now_ms) // _DAY_MS if newest else 0,
+            "takes_part": party in acceptable,
+            "why_not": "" if party in acceptable else directory.why_not(party, now_ms),
+            "reason": entry.reason if entry else "",
+        })  # fmt: skip
+    return rows

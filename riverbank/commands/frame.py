@@ -6,12 +6,14 @@ Never prompts, and never shows a traceback for what an operator can mend."""
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
+from federation.messages import HeadName as Head
 from streams.settings import (
     AggregatorProcess,
     AuditProcess,
@@ -25,7 +27,10 @@ from streams.settings import (
 
 Config = Annotated[Path, typer.Option("--config", help="The process's TOML settings; RIVERBANK_SECTION__KEY in the environment overrides.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_WIDTH: Final = 160
 P = TypeVar("P", InstitutionProcess, AggregatorProcess, AuditProcess, WebProcess, FeedProcess, TopicsProcess, VerticalProcess)
+
+__all__ = ["CannotRun", "Config", "Head", "Json", "run_until_stopped", "settings_of", "show"]
 
 
 class CannotRun(Exception):
@@ -58,5 +63,6 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 
     table = Table(*(rows[0] if rows else ["nothing found"]))
     for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console().print(table)
+        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)  # Whoever reads a pipe has no narrow window.
+    console.print(table)

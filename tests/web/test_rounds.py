@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from federation import messages as m
+from web.readmodels.attendance import absent, attendance
 from web.readmodels.institutions import Institutions
+from web.readmodels.models import Models
 from web.readmodels.rounds import RECENT_MAX, Rounds
 from web.views import TITLES, head_cards, round_rows
 
@@ -166,3 +168,42 @@ def test_the_card_counts_members_over_all_groups():
     assert (card["members"], card["groups"], card["epoch"]) == (6, 2, 1)
     assert fold(*ready).heads[FRAUD].members == {1: ("a", "c", "f")}
     assert fold(*ready[:2]).heads[FRAUD].members_of(1, 2) == ("d", "e", "f")
+
+
+def acked(number: int, institution: str) -> m.SurvivorsAcked:
+    return m.SurvivorsAcked(**LANE, round=number, institution=institution, survivors_digest=bytes(32))
+
+
+def revealed(number: int, institution: str) -> m.SharesRevealed:
+    return m.SharesRevealed(**LANE, round=number, institution=institution, survivors_digest=bytes(32), box=b"")
+
+
+def test_who_held_a_round_up_is_said_of_everybody():
+    """Late, missing, gone before the acknowledgement, gone before the shares: each by name; who did all is not accused."""
+    rounds = fold(
+        opened(1), *(masked(1, name) for name in "abcd"), survivors(1, "a", "b", "c", "d"), masked(1, "e"), *(acked(1, name) for name in "abc"),
+        *(revealed(1, name) for name in "ab"), abandoned(1),
+    )  # fmt: skip
+    parts = {each.institution: each.part.value for each in absent(next(rounds.newest(1)), "abcdef")}
+
+    assert parts == {"c": "no shares", "d": "no ack", "e": "late", "f": "missing"}
+
+
+def test_nobody_is_accused_while_there_is_time():
+    """A round that still waits for updates has nobody missing."""
+    row = next(fold(opened(1), masked(1, "a")).newest(1))
+
+    assert absent(row, "abc") == []
+    assert [each.part.value for each in attendance(row, "abc")] == ["sent", "awaited", "awaited"]
+
+
+def test_models_are_kept_by_head_and_the_first_announcement_counts():
+    """A zombie's second word about a round changes nothing; a version is found by its number."""
+    models = Models()
+    for message in (published(1, 1), published(2, 2), replace(published(2, 2), customers=1)):
+        models.apply(message)
+
+    newest = models.newest(FRAUD)
+    assert newest is not None
+    assert (newest.version, newest.customers, models.of(FRAUD, 1) is not None, models.of(FRAUD, 9)) == (2, 70, True, None)
+    assert models.newest(m.HeadName.CREDIT) is None

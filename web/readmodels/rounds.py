@@ -30,8 +30,10 @@ class RoundRow:
     masked_deadline_ms: int
     updates: tuple[str, ...] = ()
     survivors: tuple[str, ...] = ()
-    acks: int = 0
-    reveals: int = 0
+    late: tuple[str, ...] = ()  # Their updates came when the survivors were named already.
+    acked: tuple[str, ...] = ()
+    revealed: tuple[str, ...] = ()
+    blamed: tuple[str, ...] = ()  # Named as at fault where the round was abandoned.
     state: str = "masking"  # masking, unmasking, published, abandoned; of a group also summed, until it is merged
     version: int | None = None
     customers: int | None = None
@@ -43,6 +45,16 @@ class RoundRow:
     def duration_ms(self) -> int | None:
         """From opening to the end; None while it runs."""
         return None if self.ended_at_ms is None else self.ended_at_ms - self.opened_at_ms
+
+
+def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(sorted({*names, name}))
+
+
+def _with_update(row: RoundRow, institution: str) -> RoundRow:
+    if row.survivors or row.ended_at_ms is not None:
+        return row if institution in row.updates else replace(row, late=_with(row.late, institution))
+    return replace(row, updates=_with(row.updates, institution))
 
 
 @dataclass
@@ -93,17 +105,20 @@ class Rounds:
     def _advance(self, message: _Moves) -> None:
         head = self.heads[message.head]
         index = self._find(message)
-        if index is None or head.recent[index].ended_at_ms is not None:
+        if index is None:
             return
         row = head.recent[index]
         if isinstance(message, m.MaskedUpdate):
-            row = replace(row, updates=tuple(sorted({*row.updates, message.institution})))
-        elif isinstance(message, m.SurvivorsNamed) and not row.survivors:
+            head.recent[index] = _with_update(row, message.institution)
+            return
+        if row.ended_at_ms is not None:
+            return
+        if isinstance(message, m.SurvivorsNamed) and not row.survivors:
             row = replace(row, survivors=tuple(s.institution for s in message.survivors), state="unmasking")
         elif isinstance(message, m.SurvivorsAcked):
-            row = replace(row, acks=row.acks + 1)
+            row = replace(row, acked=_with(row.acked, message.institution))
         elif isinstance(message, m.SharesRevealed):
-            row = replace(row, reveals=row.reveals + 1)
+            row = replace(row, revealed=_with(row.revealed, message.institution))
         elif isinstance(message, m.ModelPublished):
             row = replace(row, state="published", version=message.version, ended_at_ms=message.published_at_ms)
             row = replace(row, customers=message.customers, epsilon=message.epsilon)
@@ -112,6 +127,7 @@ class Rounds:
             row = replace(row, state="summed", customers=message.customers, ended_at_ms=message.opened_at_ms)
         elif isinstance(message, m.RoundAbandoned):
             row = replace(row, state="abandoned", reason=f"{message.reason.value}: {message.detail}", ended_at_ms=message.abandoned_at_ms)
+            row = replace(row, blamed=message.at_fault)
             head.abandoned += message.group == 0  # A round of groups is over when they are merged, or not.
         head.recent[index] = row
 
