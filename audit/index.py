@@ -13,13 +13,13 @@ from typing import Final
 
 import structlog
 
-from audit.entries import ENTRY_COLUMNS, REFUSED_COLUMNS, row_of
+from audit.entries import ACTION_COLUMNS, ENTRY_COLUMNS, REFUSED_COLUMNS, row_of
 from audit.ledger import Entry, Ledger, verified_root
 from audit.warehouse import Warehouse
 from streams.telemetry import AUDIT_SECONDS
 
 _log = structlog.get_logger(__name__)
-_COLUMNS: Final = {"entries": ENTRY_COLUMNS, "refused": REFUSED_COLUMNS}
+_COLUMNS: Final = {"entries": ENTRY_COLUMNS, "actions": ACTION_COLUMNS, "refused": REFUSED_COLUMNS}
 _BATCH: Final = 10_000
 
 

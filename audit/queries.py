@@ -106,6 +106,18 @@ QUERIES: Final[Mapping[str, Query]] = {
             "limit": 100,
         },
     ),
+    "actions": Query(
+        """
+        SELECT toUnixTimestamp64Milli(a.at) AS at_ms, a.kind AS kind, a.action AS action, a.actor AS actor, a.subject AS subject,
+            toJSONString(a.detail) AS detail, a.process AS process, lower(hex(a.entry_id)) AS entry, a.sequence AS sequence
+        FROM actions AS a FINAL
+        WHERE ({kind:String} = '' OR a.kind = {kind:String}) AND ({action:String} = '' OR a.action = {action:String})
+            AND ({actor:String} = '' OR a.actor = {actor:String}) AND ({subject:String} = '' OR a.subject = {subject:String})
+            AND a.at >= fromUnixTimestamp64Milli({from_ms:Int64}) AND a.at < fromUnixTimestamp64Milli({until_ms:Int64})
+        ORDER BY a.at DESC, a.sequence DESC LIMIT {limit:UInt32}
+        """,
+        {"kind": "", "action": "", "actor": "", "subject": "", "from_ms": 0, "until_ms": _LATEST_MS, "limit": 100},
+    ),
     "latest": Query(
         f"SELECT {_EXCHANGE} FROM entries AS e FINAL ORDER BY e.logged_at DESC, e.log_offset DESC LIMIT {{limit:UInt32}}",  # noqa: S608 As above.
         {"limit": 20},
@@ -191,6 +203,11 @@ def latest(dsn: str, *, limit: int = 20, password: str = "") -> list[Row]:
 def search(dsn: str, *, password: str = "", **given: Value) -> list[Row]:
     """Exchanges by head, round, epoch, actor, accused, action, topic, entry, payload_digest, from_ms, until_ms; newest first."""
     return asyncio.run(ask(dsn, "search", given, password=password))
+
+
+def actions(dsn: str, *, password: str = "", **given: Value) -> list[Row]:
+    """Actions of an institution's own audit by kind, action, actor, subject, from_ms, until_ms; newest first."""
+    return asyncio.run(ask(dsn, "actions", given, password=password))
 
 
 def refused(dsn: str, *, limit: int = 100, password: str = "") -> list[Row]:

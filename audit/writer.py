@@ -1,6 +1,6 @@
-"""The audit writer: reads audit.v1, checks every signature, appends to the ledger, and has ClickHouse follow.
+"""An audit writer: reads its source, judges every record, appends to the ledger, says that it is safe, and has ClickHouse follow.
 
-Run as the audit process (`run`), one per federation; started by the CLI and the demo.
+Run as the audit process (`run`), one per federation and one per institution; started by the CLI and the demo.
 Never skips a record: where to read on is in the ledger's last entry, and the index follows the ledger, however far behind it is."""
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ from typing import Final
 import structlog
 
 from audit.desk import open_desk
-from audit.entries import judged, logged_of
+from audit.entries import logged_of
 from audit.index import Index
 from audit.ledger import Ledger
 from audit.queries import answer
+from audit.sources import Actions, Exchanges, Source
 from audit.warehouse import Warehouse, WarehouseError, embedded_directory
-from federation import messages as m
-from streams.access import alone
+from streams.access import Principal, alone
 from streams.codec import encode
 from streams.kafka import KafkaLog
 from streams.parties import Parties
 from streams.ports import Log, LogReader, LogUnavailable, Position, Record
 from streams.settings import AuditProcess, read_private_file
-from streams.signed import Opened
 from streams.telemetry import AUDIT_ENTRIES, AUDIT_INDEX_LAG, serve_metrics
 from streams.tls import open_tls
-from streams.topology import AUDIT, Role
+from streams.topology import Role
 
 _LOOK_MS: Final = 200  # How long a stop may go unnoticed.
 _OWN_WAIT_S: Final = 3.0  # Somebody who asks while no writer runs owns the directory for a moment.
@@ -44,13 +43,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Writer:
-    """Moves records from the audit topic into the ledger, and from there into the warehouse."""
+    """Moves records from its source into the ledger, and from there into the warehouse, if there is one."""
 
-    def __init__(self, log: Log, ledger: Ledger, index: Index, parties: Parties, *, batch_records: int = 500, flush_ms: int = 500) -> None:
+    def __init__(
+        self, log: Log, ledger: Ledger, index: Index | None, source: Source, *, batch_records: int = 500, flush_ms: int = 500
+    ) -> None:
         self._log = log
         self._ledger = ledger
         self._index = index
-        self._parties = parties
+        self._source = source
         self._batch_records = batch_records
         self._flush_s = flush_ms / 1000
         self._grown = asyncio.Event()
@@ -69,7 +70,8 @@ class Writer:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_indexed(stop))
+                if self._index is not None:
+                    group.create_task(self._keep_indexed(self._index, stop))
                 await self._keep_written(stop)
                 self._complete = True
                 self._grown.set()
@@ -85,14 +87,14 @@ class Writer:
             except LogUnavailable as error:
                 await pause.after(error, stop, anew=self.written > before)
 
-    async def _keep_indexed(self, stop: asyncio.Event) -> None:
+    async def _keep_indexed(self, index: Index, stop: asyncio.Event) -> None:
         """ClickHouse may be away for as long as it likes; the ledger goes on, and at the next start the index follows."""
         pause = _Pause()
         while True:
             complete, before = self._complete, self.indexed
             self._grown.clear()
             try:
-                self.indexed = await self._index.catch_up(self._ledger)
+                self.indexed = await index.catch_up(self._ledger)
                 AUDIT_INDEX_LAG.set(self._ledger.size - self.indexed)
             except WarehouseError as error:
                 AUDIT_INDEX_LAG.set(self._ledger.size - self.indexed)
@@ -108,9 +110,10 @@ class Writer:
     async def _follow(self, stop: asyncio.Event) -> None:
         """From behind the ledger's last entry on; whatever fails, nothing is lost by starting here again."""
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self._parties.close)
-            reader = await self._log.reader([Position(AUDIT.full_name(), 0, self._next_offset())])
+            stack.push_async_callback(self._source.close)
+            reader = await self._log.reader([Position(self._source.topic, 0, self._next_offset())])
             stack.push_async_callback(reader.close)
+            await self._source.safe(self._next_offset(), self._ledger.size)
             while not stop.is_set():
                 if records := await self._batch(reader, stop):
                     await self._write(records)
@@ -131,7 +134,7 @@ class Writer:
         return batch
 
     async def _write(self, records: Sequence[Record]) -> None:
-        logged = await self._judged(records)
+        logged = await self._source.judged(records)
         # In a thread: a sync may take as long as the disk likes, and whoever asks the desk should not wait for it.
         await asyncio.to_thread(self._ledger.append, [encode(each) for each in logged])
         self._grown.set()
@@ -142,13 +145,7 @@ class Writer:
                 self.refused[each.reason] += 1
                 _log.warning("audit record refused", topic=each.topic, offset=each.offset, reason=each.reason, accused=each.accused)
 
-    async def _judged(self, records: Sequence[Record]) -> list[m.LoggedRecord]:
-        # Before every batch: a certificate is in the log before what its owner says, and for a revocation nobody would ask.
-        await self._parties.catch_up()
-        return [judged(record, self._open) for record in records]
-
-    def _open(self, record: Record) -> Opened:
-        return self._parties.opened(record, AUDIT)
+        await self._source.safe(logged[-1].offset + 1, self._ledger.size)
 
 
 class _Pause:
@@ -168,20 +165,34 @@ class _Pause:
 async def run(settings: AuditProcess) -> None:
     """The audit process, until SIGTERM or SIGINT.
 
-    WarehouseError: ClickHouse cannot be used, or the embedded directory is in use. LedgerError, TamperedError: the ledger. LogUnavailable, LogRefused: the
-    federation's Kafka does not answer or lacks the topic. SettingsError: the password file, or certificates that cannot be used.
+    WarehouseError: ClickHouse cannot be used, or the embedded directory is in use. LedgerError, TamperedError: the ledger. LogUnavailable, LogRefused:
+    Kafka does not answer or lacks the topic. SettingsError: the password file, or certificates that cannot be used.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        ourselves = alone(Role.AUDIT)
-        log = KafkaLog(settings.federation.bootstrap, client_id=ourselves.name, tls=open_tls(settings.federation.tls, ourselves))
-        await serve(settings, log, stop)
+        await serve(settings, _log_of(settings), stop)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _log_of(settings: AuditProcess) -> KafkaLog:
+    audit, federation = settings.audit, settings.federation
+    if audit.institution is not None and audit.bootstrap is not None:
+        ourselves = Principal(audit.institution, Role.LEDGER)
+        return KafkaLog(audit.bootstrap, client_id=ourselves.name, tls=open_tls(audit.tls, ourselves))
+    ourselves = alone(Role.AUDIT)
+    return KafkaLog(federation.bootstrap, client_id=ourselves.name, tls=open_tls(federation.tls, ourselves))
+
+
+def _source_of(settings: AuditProcess, log: Log) -> Source:
+    if settings.audit.institution is not None:
+        return Actions(settings.audit.institution, log)
+    federation = settings.federation
+    return Exchanges(Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key)))
 
 
 async def serve(settings: AuditProcess, log: Log, stop: asyncio.Event) -> None:
@@ -191,17 +202,19 @@ async def serve(settings: AuditProcess, log: Log, stop: asyncio.Event) -> None:
         serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(log.close)
-        warehouse = await Warehouse.open(audit.dsn, password_in(audit.password_file), wait_s=_OWN_WAIT_S)
-        stack.push_async_callback(warehouse.close)
+        index = None
+        if audit.dsn is not None:
+            warehouse = await Warehouse.open(audit.dsn, password_in(audit.password_file), wait_s=_OWN_WAIT_S)
+            stack.push_async_callback(warehouse.close)
+            index = Index(warehouse)
         ledger = Ledger.open(audit.ledger_dir)
         stack.callback(ledger.close)
-        await (await log.reader([Position(AUDIT.full_name(), 0, 0)])).close()  # A wrong address is said now, not waited for.
-        directory = embedded_directory(audit.dsn)
+        source = _source_of(settings, log)
+        await (await log.reader([Position(source.topic, 0, 0)])).close()  # A wrong address is said now, not waited for.
+        directory = None if audit.dsn is None else embedded_directory(audit.dsn)
         if directory is not None:
             await stack.enter_async_context(open_desk(directory, partial(answer, warehouse)))
-        federation = settings.federation
-        parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
-        writer = Writer(log, ledger, Index(warehouse), parties, batch_records=audit.batch_records, flush_ms=audit.flush_ms)
+        writer = Writer(log, ledger, index, source, batch_records=audit.batch_records, flush_ms=audit.flush_ms)
         _log.info("audit writer ready", dsn=audit.dsn, entries=ledger.size)
         await writer.run(stop)
         _log.info("audit writer stopped", written=writer.written, refused=writer.refused.total())

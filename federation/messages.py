@@ -23,6 +23,57 @@ class AbandonReason(StrEnum):
     MISBEHAVIOUR = "misbehaviour"
 
 
+class ActionKind(StrEnum):
+    """What an entry of an institution's own audit is about."""
+
+    LOGIN = "login"
+    ACCOUNT = "account"
+    DECISION = "decision"
+    FEEDBACK = "feedback"
+    CONSENT = "consent"
+    EXPORT = "export"
+    ERASURE = "erasure"
+    OBJECTION = "objection"
+    CASE = "case"
+    RELEASE = "release"
+    PRIVACY = "privacy"
+    CONFIGURATION = "configuration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRecorded:
+    """One action inside an institution, for its own audit: who did what about whom, when. Never a feature, never a name of a customer."""
+
+    entry_id: bytes
+    """The same action has the same id, however often it is sent."""
+    at_ms: int
+    """When, by the clock of the process that says it."""
+    kind: ActionKind
+    """What it is about."""
+    action: str
+    """What was done, in snake_case: claimed, role_changed."""
+    actor: str
+    """Who did it: a user's id, or a process of the institution."""
+    subject: str
+    """The customer's pseudonym (audit/pseudonyms.py); empty where nobody is concerned."""
+    detail: Mapping[str, str]
+    """What else there is to know, by snake_case names: identifiers, versions, outcomes."""
+    process: str
+    """Which process of the institution says it."""
+    software_version: str
+    """Of that process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionsLogged:
+    """The institution's audit writer says how far its ledger is on the disk; whoever waits for an entry waits for this."""
+
+    next_offset: int
+    """Every record of the topic of actions before this offset is in the ledger, and synced."""
+    entries: int
+    """How many entries the ledger has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributesObserved:
     """What an institution knows of a person, as a partner in a vertical model; the newest counts."""
@@ -1825,7 +1876,9 @@ class VerticalTold:
 
 
 Message = (
-    AttributesObserved
+    ActionRecorded
+    | ActionsLogged
+    | AttributesObserved
     | AuditEntry
     | AuthorityRotated
     | CardTransaction

@@ -87,7 +87,7 @@ def federation_rules(federation: str, institutions: Iterable[str]) -> frozenset[
 
 def own_principals(institution: str) -> tuple[Principal, ...]:
     """Who speaks on an institution's own cluster."""
-    return tuple(Principal(institution, role) for role in (Role.SOURCE, *_OF_INSTITUTION))
+    return tuple(Principal(institution, role) for role in (Role.SOURCE, *_OF_INSTITUTION, Role.LEDGER))
 
 
 def own_rules(institution: str) -> frozenset[AccessRule]:

@@ -114,6 +114,15 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _require_own_cluster(institution: str | None, bootstrap: str | None, tls: TlsSettings | None, neither: str) -> None:
+    if (institution is None) != (bootstrap is None):
+        raise ValueError(f"institution and bootstrap belong together: a process of an institution has both, {neither} neither")
+    if bootstrap is None and tls is not None:
+        raise ValueError("tls is for bootstrap, which is absent")
+    if bootstrap is not None:
+        _require_tls(bootstrap, tls)
+
+
 class FederationSettings(_Cluster):
     """The federation, as its members agreed on it, and its Kafka cluster."""
 
@@ -329,18 +338,29 @@ class ClusterSettings(_Cluster):
 
 
 class AuditSettings(_Section):
-    """The audit writer."""
+    """An audit writer: the federation's, or with an institution that institution's own."""
 
-    dsn: Annotated[str, AfterValidator(_has_no_password), Field(pattern=r"^(chdb|clickhouse|https?)://\S+$")]
-    """ClickHouse: chdb:///directory for the embedded engine, or a server's address without a password."""
+    dsn: Annotated[str, AfterValidator(_has_no_password), Field(pattern=r"^(chdb|clickhouse|https?)://\S+$")] | None = None
+    """ClickHouse: chdb:///directory for the embedded engine, or a server's address without a password; absent: the ledger has no index."""
     password_file: Path | None = None
     """The server's password, readable by its owner only (mode 0600)."""
     ledger_dir: Path
     """Where the ledger lies: the audit itself, of which ClickHouse is the index."""
+    institution: Name | None = None
+    """The institution whose own audit this is."""
+    bootstrap: Bootstrap | None = None
+    """That institution's own Kafka cluster."""
+    tls: TlsSettings | None = None
+    """Certificates and key for that cluster; without them it must be on this machine."""
     batch_records: Annotated[int, Field(ge=1, le=100_000)] = 500
     """Entries written at once."""
-    flush_ms: Duration = 500
-    """An entry waits no longer than this."""
+    flush_ms: Annotated[int, Field(ge=0, le=_DAY_MS)] = 500
+    """An entry waits no longer than this for others to be written with; 0: not at all."""
+
+    @model_validator(mode="after")
+    def _whose(self) -> Self:
+        _require_own_cluster(self.institution, self.bootstrap, self.tls, "the federation's audit")
+        return self
 
 
 class WebSettings(_Section):
@@ -363,12 +383,7 @@ class WebSettings(_Section):
 
     @model_validator(mode="after")
     def _whose(self) -> Self:
-        if (self.institution is None) != (self.bootstrap is None):
-            raise ValueError("institution and bootstrap belong together: a portal has both, the console neither")
-        if self.bootstrap is None and self.tls is not None:
-            raise ValueError("tls is for bootstrap, which is absent")
-        if self.bootstrap is not None:
-            _require_tls(self.bootstrap, self.tls)
+        _require_own_cluster(self.institution, self.bootstrap, self.tls, "the console")
         return self
 
 

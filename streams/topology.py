@@ -27,7 +27,8 @@ class Role(StrEnum):
     INSTITUTION = "institution"
     PORTAL = "portal"
     AGGREGATOR = "aggregator"
-    AUDIT = "audit"
+    AUDIT = "audit"  # The federation's.
+    LEDGER = "ledger"  # Writes an institution's own audit; not AUDIT, which is the federation's and must not be able to stand in for it.
     CONSOLE = "console"
     OPERATOR = "operator"  # Says who is a member, publishes what the federation CA signed; makes topics and access lists, as the brokers' configuration lets it.
     BROKER = "broker"  # A Kafka broker, towards the others.
@@ -99,6 +100,9 @@ PROGRESS: Final = _own("progress.v1", m.LearningProgress, "head", {_R.INSTITUTIO
 ATTRIBUTES: Final = _own("events.attributes.v1", m.AttributesObserved, "customer", {_R.SOURCE}, {_R.INSTITUTION})
 VERTICAL_ASKED: Final = _own("vertical_asked.v1", m.VerticalAsked, "request_id", {_R.PORTAL}, {_R.INSTITUTION})
 VERTICAL_TOLD: Final = _own("vertical_told.v1", m.VerticalTold, "request_id", {_R.INSTITUTION}, {_R.PORTAL})
+# What the institution's own people and processes did, for its own audit, and how far that has it on the disk.
+ACTIONS: Final = _own("actions.v1", m.ActionRecorded, "entry_id", {_R.INSTITUTION, _R.PORTAL}, {_R.LEDGER}, keep=30 * 24)
+ACTIONS_LOGGED: Final = _own("actions_logged.v1", m.ActionsLogged, "next_offset", {_R.LEDGER}, {_R.INSTITUTION, _R.PORTAL}, keep=24)
 
 LANE_PARTITIONS: Final = 3  # One per head: a head's rounds are one totally ordered log.
 PARTNERSHIP_PARTITIONS: Final = 4  # All that a bank and a partner say to each other is one ordered log.
@@ -175,6 +179,8 @@ OWN_TOPICS: Final = (
     ATTRIBUTES,
     VERTICAL_ASKED,
     VERTICAL_TOLD,
+    ACTIONS,
+    ACTIONS_LOGGED,
 )
 FEDERATION_TOPICS: Final = (
     PARTIES,

@@ -13,14 +13,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from riverbank.commands.frame import CannotRun, Config, Json, run_until_stopped, settings_of, show
-from streams.settings import AuditProcess
+from streams.settings import AuditProcess, AuditSettings
 
 group: Final = typer.Typer(no_args_is_help=True, help="The audit: its writer, and what it holds.")
 
 
 @group.command("run")
 def audit_run(config: Config) -> None:
-    """Write the audit topic to ClickHouse, until stopped."""
+    """Write the federation's audit, or an institution's own, until stopped."""
     from audit import writer
 
     run_until_stopped(writer.run(settings_of(config, AuditProcess)))
@@ -32,7 +32,7 @@ def audit_summary(config: Config, as_json: Json = False) -> None:
     from audit import queries, writer
 
     settings = settings_of(config, AuditProcess).audit
-    show(_told(lambda: queries.summary(settings.dsn, password=writer.password_in(settings.password_file))), as_json)
+    show(_told(lambda: queries.summary(_indexed(settings), password=writer.password_in(settings.password_file))), as_json)
 
 
 @group.command("search")
@@ -52,7 +52,7 @@ def audit_search(
         "accused": accused,
         "limit": limit,
     }
-    show(_told(lambda: queries.search(settings.dsn, password=writer.password_in(settings.password_file), **asked)), as_json)
+    show(_told(lambda: queries.search(_indexed(settings), password=writer.password_in(settings.password_file), **asked)), as_json)
 
 
 @group.command("verify")
@@ -83,10 +83,16 @@ def audit_rebuild(config: Config) -> None:
 
     settings = settings_of(config, AuditProcess).audit
     try:
-        entries, root = asyncio.run(index.rebuild(settings.ledger_dir, settings.dsn, writer.password_in(settings.password_file)))
+        entries, root = asyncio.run(index.rebuild(settings.ledger_dir, _indexed(settings), writer.password_in(settings.password_file)))
     except (LedgerError, TamperedError, WarehouseError) as error:
         raise CannotRun(str(error)) from error
     typer.echo(f"{entries} entries indexed; root {root.hex()}")
+
+
+def _indexed(settings: AuditSettings) -> str:
+    if settings.dsn is None:
+        raise CannotRun("this audit has no index: name a ClickHouse in audit.dsn")
+    return settings.dsn
 
 
 def _told(question: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:

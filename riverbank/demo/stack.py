@@ -89,6 +89,7 @@ class Stack:
                 Principal(name, Role.INSTITUTION): name,
                 Principal(name, Role.PORTAL): f"portal-{name}",
                 Principal(name, Role.SOURCE): f"source-{name}",
+                Principal(name, Role.LEDGER): f"{AUDIT}-{name}",
             }
         return {principal: self.directory / folder for principal, folder in folders.items()}
 
@@ -120,8 +121,10 @@ class Stack:
         )  # fmt: skip
 
     def start_serving(self) -> None:
-        """Start the audit, the console and the portals: after the parties, whose start they would slow down."""
+        """Start the audits, the console and the portals: after the parties, whose start they would slow down."""
         self._start_audit()
+        for institution in self.institutions:
+            self._start_own_audit(institution)
         self._start_web(CONSOLE, institution=None)
         for institution in self.institutions:
             self._start_web(f"portal-{institution}", institution=institution)
@@ -147,6 +150,12 @@ class Stack:
         (self.directory / AUDIT).mkdir(exist_ok=True)
         own = {"dsn": self.audit_dsn, "ledger_dir": str(self.directory / AUDIT / "ledger")}
         self._run(AUDIT, ["audit", "run"], self._federation(alone(Role.AUDIT)) | {"audit": own}, _SERVING_LAYER)
+
+    def _start_own_audit(self, institution: str) -> None:
+        """An institution's own audit: the ledger alone, for an engine in each would be most of this machine's memory."""
+        name, ourselves = f"{AUDIT}-{institution}", Principal(institution, Role.LEDGER)
+        own = {"institution": institution, "ledger_dir": str(self.directory / name / "ledger"), "flush_ms": 0} | self._cluster(ourselves)
+        self._run(name, ["audit", "run"], self._federation(ourselves) | {"audit": own}, _SERVING_LAYER)
 
     def _start_web(self, name: str, *, institution: str | None) -> None:
         ourselves = alone(Role.CONSOLE) if institution is None else Principal(institution, Role.PORTAL)

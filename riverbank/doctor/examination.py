@@ -74,6 +74,9 @@ def connections_of(process: Process) -> Iterable[Connection]:
             yield Connection(Cluster.OWN, own.bootstrap, own.tls, worker, party.name, _read_by(OWN_TOPICS, worker.role))
         case AggregatorProcess(party=party):
             yield _federations(process, Principal(party.name, Role.AGGREGATOR))
+        case AuditProcess(audit=own) if own.institution is not None and own.bootstrap is not None:
+            writer = Principal(own.institution, Role.LEDGER)
+            yield Connection(Cluster.OWN, own.bootstrap, own.tls, writer, own.institution, _read_by(OWN_TOPICS, writer.role))
         case AuditProcess():
             yield _federations(process, alone(Role.AUDIT))
         case WebProcess(web=web) if web.institution is not None and web.bootstrap is not None:

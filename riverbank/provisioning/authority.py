@@ -42,7 +42,7 @@ _DAY_MS: Final = 24 * 3_600_000
 _CA_YEARS: Final = 10
 # What the processes of a party are, each with a certificate of its own.
 PROCESSES: Final = {
-    PartyRole.INSTITUTION: frozenset({"institution", "portal"}),
+    PartyRole.INSTITUTION: frozenset({"institution", "portal", "ledger"}),
     PartyRole.AGGREGATOR: frozenset({"aggregator"}),
     PartyRole.OPERATOR: frozenset({"operator", "audit", "console", "broker"}),
 }

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from audit.entries import ENTRY_COLUMNS, REFUSED_COLUMNS, Row, judged, row_of
+from audit.entries import ENTRY_COLUMNS, REFUSED_COLUMNS, Row, judged_exchange, row_of
 from audit.ledger import Entry
 from federation import messages as m
 from federation.errors import PeerFault
@@ -46,7 +46,7 @@ def test_an_entry_becomes_a_row_with_every_field() -> None:
     """Each column has the field of its name, the log's time and place, and the digest of the signed bytes."""
     payload = encode(_entry())
     envelope = encode(m.SignedRecord(sender="north", payload=payload, signature=bytes(64), body=b""))
-    row = _logged(judged(_record(envelope), lambda _: _opened(_entry())))
+    row = _logged(judged_exchange(_record(envelope), lambda _: _opened(_entry())))
 
     assert row.table == "entries"
     values = dict(zip(ENTRY_COLUMNS, row.values, strict=True))
@@ -65,7 +65,7 @@ def test_what_cannot_be_opened_is_kept_with_the_reason(error: Exception) -> None
     def refuse(_: bytes) -> Opened:
         raise error
 
-    row = _logged(judged(_record(b"junk"), refuse))
+    row = _logged(judged_exchange(_record(b"junk"), refuse))
 
     assert row.table == "refused"
     values = dict(zip(REFUSED_COLUMNS, row.values, strict=True))
@@ -79,7 +79,7 @@ def test_what_cannot_be_opened_is_kept_with_the_reason(error: Exception) -> None
 )
 def test_a_time_that_the_table_cannot_hold_is_refused(at_ms: int, *, kept: bool) -> None:
     """Beyond its range the column would wrap to another century."""
-    logged = judged(_record(), lambda _: _opened(_entry(at_ms=at_ms)))
+    logged = judged_exchange(_record(), lambda _: _opened(_entry(at_ms=at_ms)))
 
     assert (logged.reason, logged.accused) == (("", "") if kept else ("invalid", "north"))
 
@@ -87,13 +87,14 @@ def test_a_time_that_the_table_cannot_hold_is_refused(at_ms: int, *, kept: bool)
 def test_another_message_than_an_entry_is_refused() -> None:
     """Signed and readable, but no entry."""
     assert (
-        judged(_record(), lambda _: _opened(m.EpochClosed(head=m.HeadName.CREDIT, group=0, epoch=1, reason="x"))).reason == "unknown_schema"
+        judged_exchange(_record(), lambda _: _opened(m.EpochClosed(head=m.HeadName.CREDIT, group=0, epoch=1, reason="x"))).reason
+        == "unknown_schema"
     )
 
 
 def test_a_record_without_a_value_is_refused() -> None:
     """A tombstone has nothing to open."""
-    logged = judged(_record(None), lambda _: _opened(_entry()))
+    logged = judged_exchange(_record(None), lambda _: _opened(_entry()))
 
     assert (logged.reason, logged.value) == ("malformed", b"")
 

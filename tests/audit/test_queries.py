@@ -19,6 +19,7 @@ from audit.entries import ENTRY_COLUMNS
 from audit.index import Index
 from audit.ledger import Ledger
 from audit.queries import QUERIES, answer, ask
+from audit.sources import Exchanges
 from audit.warehouse import Row, Value, Warehouse, WarehouseError, embedded_directory
 from audit.writer import Writer
 from federation.errors import OwnFault
@@ -38,7 +39,7 @@ async def filled(town: Town, warehouse: Warehouse, tmp_path: Path) -> Warehouse:
         b"junk",
     )  # fmt: skip
     ledger = Ledger.open(tmp_path / "ledger")
-    writer = Writer(town.log, ledger, Index(warehouse), town.parties(), flush_ms=1)
+    writer = Writer(town.log, ledger, Index(warehouse), Exchanges(town.parties()), flush_ms=1)
     stop = asyncio.Event()
     running = asyncio.create_task(writer.run(stop))
     await until(lambda: writer.written == 6)

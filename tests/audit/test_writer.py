@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from audit.index import Index
 from audit.ledger import Ledger, verified_root
 from audit.queries import answer
+from audit.sources import Exchanges
 from audit.warehouse import Row, Warehouse, WarehouseError
 from audit.writer import Writer
 from federation.ids import digest_of
@@ -41,7 +42,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def _writer(
     town: Town, warehouse: Warehouse, ledger: Ledger, *, log: Log | None = None, batch_records: int = 500, flush_ms: int = 1
 ) -> Writer:
-    return Writer(log or town.log, ledger, Index(warehouse), town.parties(), batch_records=batch_records, flush_ms=flush_ms)
+    return Writer(log or town.log, ledger, Index(warehouse), Exchanges(town.parties()), batch_records=batch_records, flush_ms=flush_ms)
 
 
 async def _run(writer: Writer, records: int) -> None:
@@ -179,6 +180,7 @@ from pathlib import Path
 from audit import ledger as ledger_module
 from audit.index import Index
 from audit.ledger import Ledger
+from audit.sources import Exchanges
 from audit.warehouse import Warehouse
 from audit.writer import Writer
 from tests.audit.town import FEDERATION, Town, entry
@@ -202,7 +204,7 @@ async def main():
     if sys.argv[3] == "sync":
         ledger_module.os.fdatasync = die
     ledger = Ledger.open(Path(sys.argv[2]))
-    await Writer(town.log, ledger, Index(warehouse), town.parties(), flush_ms=1).run(asyncio.Event())
+    await Writer(town.log, ledger, Index(warehouse), Exchanges(town.parties()), flush_ms=1).run(asyncio.Event())
 
 asyncio.run(main())
 """

@@ -131,7 +131,8 @@ def test_unknown_sections_and_variables_are_refused(problems, monkeypatch: pytes
     assert found[0] == (
         "RIVERBANK_AUDTI__FLUSH_MS: there is no section audti, only aggregator, audit, cluster, federation, feed, institution, ops, party, vertical, web"
     )
-    assert found[1] == "audit.flush: unknown; known here are batch_records, dsn, flush_ms, ledger_dir, password_file"
+    known = "batch_records, bootstrap, dsn, flush_ms, institution, ledger_dir, password_file, tls"
+    assert found[1] == f"audit.flush: unknown; known here are {known}"
     assert found[2] == "web: unknown; known here are audit, federation, ops"
 
 
@@ -210,7 +211,7 @@ def test_a_portal_has_an_institution_and_its_cluster(problems):
     """One without the other is a mistake."""
     found = problems(WebProcess, FEDERATION, WEB, 'institution = "bank-a"\n')
 
-    assert found == ["web: institution and bootstrap belong together: a portal has both, the console neither"]
+    assert found == ["web: institution and bootstrap belong together: a process of an institution has both, the console neither"]
 
 
 def test_a_password_is_not_a_setting(problems, load):
