@@ -12,7 +12,10 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from aiohttp import web as http
@@ -29,17 +32,20 @@ from streams.parties import Parties
 from streams.ports import Outgoing
 from streams.signed import seal_record
 from web.app import make_app
+from web.identity.house import open_identity
+from web.identity.roles import Scope
+from web.identity.secrets import open_vault
 from web.wiring import SystemClock, make_window
 
 BANK, CUSTOMERS = "alder-bank", 1000
 
 
-async def listen(app: http.Application) -> None:
-    """Serve for ever on a free port of the loopback, printed."""
+async def listen(app: http.Application, key: str = "none") -> None:
+    """Serve for ever on a free port of the loopback, printed with the API key."""
     runner = http.AppRunner(app, access_log=None)
     await runner.setup()
     await http.TCPSite(runner, "127.0.0.1", 0).start()
-    print(runner.addresses[0][1], flush=True)
+    print(runner.addresses[0][1], key, flush=True)
     await asyncio.Event().wait()
 
 
@@ -72,15 +78,25 @@ async def portal() -> None:
         held = tuple(sorted(draw.choice(ids, 3, replace=False).tolist()))
         profile = m.CustomerProfile(customer=f"c{number}", held=held, dismissed=(), updated_at_ms=1)
         await own.append([Outgoing(topology.PROFILES.full_name(BANK), 0, profile.customer.encode(), encode(profile))])
-    window = make_window(
-        Parties(federation, federation="bench", ca_verify_key=founded.ca_verify_key), federation, (BANK, own), SystemClock()
-    )
-    assert window.institution is not None
-    async with asyncio.TaskGroup() as group:
+    parties = Parties(federation, federation="bench", ca_verify_key=founded.ca_verify_key)
+    with tempfile.TemporaryDirectory() as folder:
+        await _serve(parties, federation, own, Path(folder))
+
+
+async def _serve(parties: Parties, federation: MemoryLog, own: MemoryLog, folder: Path) -> None:
+    vault = open_vault(folder / "vault.key", os.urandom)
+    dsn = f"sqlite:///{folder}/portal.sqlite3"
+    async with (
+        open_identity(dsn, vault, SystemClock(), os.urandom, place=BANK, code_needed=True) as identity,
+        asyncio.TaskGroup() as group,
+    ):
+        window = make_window(parties, federation, (BANK, own), SystemClock(), identity)
+        assert window.institution is not None
+        _, key = await identity.keys.make("bench", [Scope.RECOMMENDATIONS_READ], by="bench")
         for feed in (window.feed, window.institution.feed):
             group.create_task(feed.run())
         await window.institution.feed.caught_up.wait()
-        await listen(make_app(window))
+        await listen(make_app(window), key)
 
 
 async def fixed(body_bytes: int) -> None:
@@ -95,13 +111,23 @@ async def fixed(body_bytes: int) -> None:
     await listen(app)
 
 
-async def ask(port: int, first: int, count: int, times: list[float]) -> int:
+@dataclass(frozen=True)
+class Server:
+    """Where to ask, and with which key."""
+
+    port: int
+    key: str
+
+
+async def ask(server: Server, first: int, count: int, times: list[float]) -> int:
     """`count` lookups on one kept connection, each after the last one's answer; seconds into `times`; the last body's bytes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     length = 0
     for number in range(first, first + count):
         begun = time.perf_counter()
-        writer.write(f"GET /api/v1/recommendations/c{number % CUSTOMERS}?n=3 HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        writer.write(
+            f"GET /api/v1/recommendations/c{number % CUSTOMERS}?n=3 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {server.key}\r\n\r\n".encode()
+        )
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         await reader.readexactly(length)
@@ -112,12 +138,12 @@ async def ask(port: int, first: int, count: int, times: list[float]) -> int:
     return length
 
 
-async def load(port: int, requests: int, connections: int) -> tuple[dict[str, float], int]:
+async def load(server: Server, requests: int, connections: int) -> tuple[dict[str, float], int]:
     """One pass: p50 and p99 in milliseconds, requests per second; and a body's bytes."""
     times: list[float] = []
     begun = time.perf_counter()
     each = requests // connections
-    sizes = await asyncio.gather(*(ask(port, number * each, each, times) for number in range(connections)))
+    sizes = await asyncio.gather(*(ask(server, number * each, each, times) for number in range(connections)))
     seconds = time.perf_counter() - begun
     ordered = sorted(times)
     row = {
@@ -128,27 +154,28 @@ async def load(port: int, requests: int, connections: int) -> tuple[dict[str, fl
     return row, sizes[0]
 
 
-def start(*arguments: str) -> tuple[subprocess.Popen[str], int]:
-    """A server process and its port."""
+def start(*arguments: str) -> tuple[subprocess.Popen[str], Server]:
+    """A server process, and how to ask it."""
     child = subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
-    return child, int(child.stdout.readline())
+    port, key = child.stdout.readline().split()
+    return child, Server(int(port), key)
 
 
 def main(requests: int, connections: int, repeats: int) -> dict[str, object]:
     """Passes over both servers in turn; the first of each warms up."""
     children = []
     try:
-        child, portal_port = start("--serve", "portal")
+        child, portal_server = start("--serve", "portal")
         children.append(child)
-        _, size = asyncio.run(load(portal_port, requests, connections))
-        child, fixed_port = start("--serve", "fixed", "--body-bytes", str(size))
+        _, size = asyncio.run(load(portal_server, requests, connections))
+        child, fixed_server = start("--serve", "fixed", "--body-bytes", str(size))
         children.append(child)
-        asyncio.run(load(fixed_port, requests, connections))
+        asyncio.run(load(fixed_server, requests, connections))
         passes: dict[str, list[dict[str, float]]] = {"portal": [], "fixed_json": []}
         for _ in range(repeats):
-            for name, port in (("portal", portal_port), ("fixed_json", fixed_port)):
-                passes[name].append(asyncio.run(load(port, requests, connections))[0])
+            for name, server in (("portal", portal_server), ("fixed_json", fixed_server)):
+                passes[name].append(asyncio.run(load(server, requests, connections))[0])
     finally:
         for child in children:
             child.terminate()

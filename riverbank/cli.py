@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from riverbank.commands import audit, broker, config, model, paillier, rounds, schemas, supply_chain, topics, vertical, workers
+from riverbank.commands import audit, broker, config, model, paillier, rounds, schemas, supply_chain, topics, users, vertical, workers
 from riverbank.commands.demo import demo
 from riverbank.commands.doctor import doctor
 from riverbank.commands.evaluate import evaluate
@@ -38,6 +38,7 @@ for _name, _group in {
     "supply-chain": supply_chain.group,
     "provision": provisioning.provision,
     "members": provisioning.members,
+    "users": users.group,
 }.items():
     app.add_typer(_group, name=_name)
 for _command in (lag, institutions, doctor, feed, demo, evaluate):

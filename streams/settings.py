@@ -12,6 +12,7 @@ import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -52,7 +53,7 @@ def _is_key(text: str) -> str:
 def _has_no_password(dsn: str) -> str:
     # Between "//" and "@" stands user:password.
     if ":" in dsn.partition("//")[2].rpartition("@")[0]:
-        raise ValueError("must not contain a password: name a file in audit.password_file")
+        raise ValueError("must not contain a password: name a file for it")
     return dsn
 
 
@@ -374,6 +375,16 @@ class WebSettings(_Section):
     """The port it listens on; 0: one that is free."""
     port_file: Path | None = None
     """Where it writes the port it listens on, for whoever started it."""
+    origin: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+$")] | None = None
+    """How browsers reach it, through whatever speaks TLS for it: https://portal.bank.example. Absent: only from this machine."""
+    database: Annotated[str, AfterValidator(_has_no_password), Field(pattern=r"^(sqlite:///|postgresql://)\S+$")] | None = None
+    """Its people and their work: postgresql://user@host/name, or sqlite:///path. Absent: SQLite in state_dir."""
+    database_password_file: Path | None = None
+    """The database's password, readable by its owner only (mode 0600)."""
+    vault_key_file: Path | None = None
+    """What one-time-code secrets are encrypted with; made when absent. Processes with one database need one key. Absent: in state_dir."""
+    code_needed: bool = True
+    """Whether everybody needs an authenticator app. If not, passwords have 15 characters or more instead of 8."""
     institution: Name | None = None
     """The institution whose portal this is."""
     bootstrap: Bootstrap | None = None
@@ -385,6 +396,20 @@ class WebSettings(_Section):
     def _whose(self) -> Self:
         _require_own_cluster(self.institution, self.bootstrap, self.tls, "the console")
         return self
+
+    @model_validator(mode="after")
+    def _behind_tls(self) -> Self:
+        # Passwords and sessions in plain text stay on this machine.
+        if not self.secure and not (
+            _is_loopback(self.host) and (self.origin is None or _is_loopback(urlsplit(self.origin).hostname or ""))
+        ):
+            raise ValueError("origin must be https://... for browsers on other machines: passwords do not travel in plain text")
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach it over TLS."""
+        return self.origin is not None and self.origin.startswith("https://")
 
 
 class VerticalSettings(_Cluster):

@@ -85,7 +85,7 @@ def configure_logging(level: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Reconnecting is a broker client's daily work, told by our own metrics; a client's chatter would drown our lines.
-    for library in ("faust", "mode", "kafka"):
+    for library in ("faust", "mode", "kafka", "alembic"):
         logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLevelName(level.upper())))
     # Its errors too: while a broker is away there are seventy a second, and whatever matters it raises.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -1,29 +1,82 @@
-"""The URL table.
+"""The URL table: every path of the portal and the console, and who may use it.
 
-Read by `web.app`; every path of the portal stands here and nowhere else.
+Read by `web.app`, which denies what is not here, and by the document of the API.
 Never holds logic: handlers do."""
 
 from __future__ import annotations
 
-from importlib.resources import files
+from dataclasses import dataclass
+from typing import Final
 
-from aiohttp import web as http
+from aiohttp.typedefs import Handler
 
-from web import handlers, pages
+from web import handlers
+from web.access import (
+    BARE,
+    CODE_AWAITED,
+    CONFIRMING,
+    ENROLLING,
+    EVERY_ROLE,
+    LEAVING,
+    PUBLIC,
+    SIGNED_IN,
+    Access,
+    people_with,
+)
+from web.identity.roles import Role, Scope
+from web.pages import factors, home, live, login, registration
 
 
-def routes() -> list[http.AbstractRouteDef]:
-    """Every route of portal and console."""
-    return [
-        http.get("/", pages.live_page),
-        http.get("/events", pages.live_events),
-        http.get("/api/v1/recommendations/{customer}", handlers.recommendations),
-        http.post("/api/v1/feedback", handlers.feedback),
-        http.get("/api/v1/rounds", handlers.rounds),
-        http.get("/api/v1/institutions", handlers.institutions),
-        http.get("/api/v1/partnerships", handlers.partnerships),
-        http.get("/health/live", handlers.health_live),
-        http.get("/health/ready", handlers.health_ready),
-        http.get("/metrics", handlers.metrics),
-        http.static("/static", str(files("web") / "static")),
-    ]
+@dataclass(frozen=True)
+class Route:
+    """One row: what answers there, and whom."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+
+
+_RECENT: Final = people_with(*EVERY_ROLE, recent=True)
+_ROUNDS: Final = people_with(*EVERY_ROLE, scope=Scope.ROUNDS_READ)
+
+ROUTES: Final = (
+    # Anybody.
+    Route("GET", "/", home.home, PUBLIC),
+    Route("GET", "/privacy", home.privacy, PUBLIC),
+    Route("GET", "/security", home.security, PUBLIC),
+    Route("GET", "/health/live", handlers.health_live, BARE),
+    Route("GET", "/health/ready", handlers.health_ready, BARE),
+    # In and out.
+    Route("GET", "/register", registration.register_page, PUBLIC),
+    Route("POST", "/register", registration.register, PUBLIC),
+    Route("GET", "/invitation/{token}", registration.invitation_page, PUBLIC),
+    Route("POST", "/invitation/{token}", registration.invitation, PUBLIC),
+    Route("GET", "/login", login.login_page, PUBLIC),
+    Route("POST", "/login", login.login, PUBLIC),
+    Route("GET", "/login/code", login.code_page, CODE_AWAITED),
+    Route("POST", "/login/code", login.code, CODE_AWAITED),
+    Route("POST", "/logout", login.logout, LEAVING),
+    Route("GET", "/confirm", login.confirm_page, CONFIRMING),
+    Route("POST", "/confirm", login.confirm, CONFIRMING),
+    # Everybody who has logged in.
+    Route("POST", "/stay", login.stay, LEAVING),
+    Route("GET", "/dashboard", home.dashboard, SIGNED_IN),
+    Route("GET", "/live", live.live_page, SIGNED_IN),
+    Route("GET", "/events", live.live_events, people_with(*EVERY_ROLE, renews=False)),
+    Route("GET", "/settings/app", factors.app_page, ENROLLING),
+    Route("POST", "/settings/app", factors.app, ENROLLING),
+    Route("POST", "/settings/app/remove", factors.give_up_app, _RECENT),
+    Route("POST", "/settings/codes", factors.codes, _RECENT),
+    Route("GET", "/settings/password", factors.password_page, SIGNED_IN),
+    Route("POST", "/settings/password", factors.password, SIGNED_IN),
+    # Other systems of the institution.
+    Route(
+        "GET", "/api/v1/recommendations/{customer}", handlers.recommendations, people_with(Role.OFFICER, scope=Scope.RECOMMENDATIONS_READ)
+    ),
+    Route("POST", "/api/v1/feedback", handlers.feedback, people_with(Role.OFFICER, scope=Scope.FEEDBACK_WRITE)),
+    Route("GET", "/api/v1/rounds", handlers.rounds, _ROUNDS),
+    Route("GET", "/api/v1/institutions", handlers.institutions, _ROUNDS),
+    Route("GET", "/api/v1/partnerships", handlers.partnerships, _ROUNDS),
+    Route("GET", "/metrics", handlers.metrics, people_with(scope=Scope.METRICS_READ)),
+)

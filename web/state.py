@@ -13,8 +13,9 @@ from aiohttp import web as http
 from jinja2 import Environment
 
 from federation import messages as m
-from streams.ports import Clock
+from streams.ports import Clock, Entropy
 from web.feed import Feed
+from web.identity.house import Identity
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
 from web.readmodels.partnerships import Partnerships
@@ -44,6 +45,10 @@ class Window:
     feed: Feed
     clock: Clock
     templates: Environment
+    identity: Identity
+    entropy: Entropy
+    secure: bool = False
+    """Whether browsers reach it over TLS."""
     institution: Institution | None = None
 
     def degraded(self) -> bool:

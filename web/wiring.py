@@ -6,7 +6,10 @@ Never serves before it has tried to read what the logs hold, and never stops ser
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +23,14 @@ from streams.access import Principal, alone
 from streams.codec import encode
 from streams.kafka import KafkaLog
 from streams.parties import Parties
-from streams.ports import Clock, Log, Outgoing
-from streams.settings import WebProcess, WebSettings
+from streams.ports import Clock, Entropy, Log, Outgoing
+from streams.settings import WebProcess, WebSettings, read_private_file
 from streams.tls import open_tls
 from streams.topology import Role
 from web.app import make_app, templates
 from web.feed import Feed, federation_fold, keep_up, own_fold, positions_of
+from web.identity.house import Identity, open_identity
+from web.identity.secrets import open_vault
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
 from web.readmodels.partnerships import Partnerships
@@ -46,7 +51,16 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
-def make_window(parties: Parties, log: Log, own: tuple[str, Log] | None, clock: Clock) -> Window:
+def make_window(
+    parties: Parties,
+    log: Log,
+    own: tuple[str, Log] | None,
+    clock: Clock,
+    identity: Identity,
+    *,
+    entropy: Entropy = os.urandom,
+    secure: bool = False,
+) -> Window:
     """The window over the federation's log and, for a portal, over its own institution's (name, log)."""
     rounds, known, partnerships = Rounds(), Institutions(), Partnerships()
 
@@ -60,7 +74,8 @@ def make_window(parties: Parties, log: Log, own: tuple[str, Log] | None, clock: 
 
     fold = federation_fold(parties, apply)
     feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS, topology.VERTICAL_STATUS]), fold, clock)
-    return Window(rounds, known, partnerships, feed, clock, templates(), None if own is None else _institution(*own, parties, clock))
+    institution = None if own is None else _institution(*own, parties, clock)
+    return Window(rounds, known, partnerships, feed, clock, templates(), identity, entropy, secure, institution)
 
 
 def _institution(name: str, log: Log, parties: Parties, clock: Clock) -> Institution:
@@ -75,8 +90,20 @@ def _institution(name: str, log: Log, parties: Parties, clock: Clock) -> Institu
     return Institution(name, customers, feed, send)
 
 
+@contextlib.asynccontextmanager
+async def identity_of(web: WebSettings) -> AsyncIterator[Identity]:
+    """The people of the portal with these settings; DatabaseError or SettingsError if they cannot be read."""
+    vault = open_vault(web.vault_key_file or web.state_dir / "vault.key", os.urandom)
+    dsn = web.database or f"sqlite:///{(web.state_dir / 'portal.sqlite3').absolute()}"
+    password = None if web.database_password_file is None else read_private_file(web.database_password_file).decode().strip()
+    async with open_identity(
+        dsn, vault, SystemClock(), os.urandom, place=web.institution, code_needed=web.code_needed, password=password
+    ) as identity:
+        yield identity
+
+
 async def run(settings: WebProcess) -> None:
-    """Serve until cancelled; OSError if the address is taken, SettingsError for certificates that cannot be used."""
+    """Serve until cancelled; OSError if the address is taken, SettingsError for certificates, DatabaseError for a database that cannot be used."""
     telemetry.configure_logging(settings.ops.log_level)
     web = settings.web
     ourselves = alone(Role.CONSOLE) if web.institution is None else Principal(web.institution, Role.PORTAL)
@@ -87,16 +114,16 @@ async def run(settings: WebProcess) -> None:
         own = web.institution, KafkaLog(web.bootstrap, client_id=ourselves.name, tls=tls, deliver_ms=_FEEDBACK_DELIVER_MS)
     federation = settings.federation
     parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
-    window = make_window(parties, log, own, SystemClock())
     try:
-        async with (
-            asyncio.TaskGroup() as group
-        ):  # A feed that fails for good ends the portal: none is better than one that shows old things as new.
-            group.create_task(window.feed.run())
-            group.create_task(keep_up(parties))
-            if window.institution is not None:
-                group.create_task(window.institution.feed.run())
-            group.create_task(_serve(web, window))
+        async with identity_of(web) as identity:
+            window = make_window(parties, log, own, SystemClock(), identity, secure=web.secure)
+            # A feed that fails for good ends the portal: none is better than one that shows old things as new.
+            async with asyncio.TaskGroup() as group:
+                group.create_task(window.feed.run())
+                group.create_task(keep_up(parties))
+                if window.institution is not None:
+                    group.create_task(window.institution.feed.run())
+                group.create_task(_serve(web, window))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures  # The first ended the others; the operator gets its sentence.
     finally:

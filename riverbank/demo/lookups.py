@@ -16,11 +16,20 @@ from http import HTTPStatus
 import aiohttp
 
 
+@dataclass(frozen=True)
+class Target:
+    """A portal, and a key that it knows."""
+
+    institution: str
+    address: str
+    key: str = field(repr=False)
+
+
 @dataclass
 class Lookups:
-    """`targets()` gives the portals' addresses once known, `customers(name)` whom to ask about."""
+    """`targets()` gives the portals once they listen, `customers(name)` whom to ask about."""
 
-    targets: Callable[[], Sequence[tuple[str, str]]]  # (institution, address)
+    targets: Callable[[], Sequence[Target]]
     customers: Callable[[str], Sequence[str]]
     per_second: float = 20.0
     seconds: array[float] = field(default_factory=lambda: array("d"))
@@ -34,14 +43,15 @@ class Lookups:
                 await asyncio.sleep(1 / self.per_second)
                 targets = self.targets()
                 if targets:
-                    institution, address = targets[number % len(targets)]
-                    people = self.customers(institution)
-                    await self._ask(session, address, people[number % len(people)] if people else f"newcomer-{number % 100}")
+                    target = targets[number % len(targets)]
+                    people = self.customers(target.institution)
+                    await self._ask(session, target, people[number % len(people)] if people else f"newcomer-{number % 100}")
 
-    async def _ask(self, session: aiohttp.ClientSession, address: str, customer: str) -> None:
+    async def _ask(self, session: aiohttp.ClientSession, target: Target, customer: str) -> None:
         started = time.perf_counter()
         try:
-            async with session.get(f"{address}/api/v1/recommendations/{customer}") as answer:
+            headers = {"Authorization": f"Bearer {target.key}"}
+            async with session.get(f"{target.address}/api/v1/recommendations/{customer}", headers=headers) as answer:
                 body = await answer.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError):
             self.refused += 1

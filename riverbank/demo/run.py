@@ -26,7 +26,7 @@ from audit.warehouse import WarehouseError
 from federation.errors import OwnFault
 from federation.messages import HeadName
 from riverbank.datasets.selection import Selection
-from riverbank.demo.lookups import Lookups
+from riverbank.demo.lookups import Lookups, Target
 from riverbank.demo.report import as_table, report
 from riverbank.demo.screen import draw
 from riverbank.demo.stack import FEDERATION, Stack
@@ -112,7 +112,7 @@ class _Run:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.watch.first_round.wait(), FIRST_ROUND_WITHIN_S)
         self.stack.start_feed([*self.demo.feed_arguments(), "--progress", str(self.progress_file)])
-        self.stack.start_serving()
+        await self.stack.start_serving()
         await asyncio.Event().wait()
 
     def check(self) -> None:
@@ -176,8 +176,9 @@ def _audit_totals(dsn: str) -> Mapping[str, Any] | None:
         return None
 
 
-def _portals(stack: Stack) -> list[tuple[str, str]]:
-    return [(name, url) for name in stack.institutions if (url := stack.url(f"portal-{name}")) is not None]
+def _portals(stack: Stack) -> list[Target]:
+    named = ((name, f"portal-{name}") for name in stack.institutions)
+    return [Target(name, url, stack.keys[portal]) for name, portal in named if (url := stack.url(portal)) is not None]
 
 
 async def _follow(run: _Run, console: Console, stopped: asyncio.Event) -> dict[str, Any]:

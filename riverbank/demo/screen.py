@@ -90,13 +90,13 @@ def _rounds(watch: Watch) -> Table:
 def draw(stack: Stack, watch: Watch, lookups: Lookups, notes: str) -> Group:
     """The whole screen."""
     where = Text()
-    where.append("Open  ", style="bold")
-    where.append(stack.url(CONSOLE) or "the console is starting ...", style="underline cyan")
-    where.append("  the console: rounds, lag, quality\n")
-    for institution in stack.institutions[:1]:
-        where.append("      ")
-        where.append(stack.url(f"portal-{institution}") or "its portal is starting ...", style="underline cyan")
-        where.append(f"  {institution}'s portal (api/v1/recommendations/CUSTOMER)\n")
+    for name, is_for in ((CONSOLE, "the console"), (f"portal-{stack.institutions[0]}", f"{stack.institutions[0]}'s portal")):
+        where.append("Open  ", style="bold")
+        where.append(stack.invitation(name) or f"{is_for} is starting ...", style="underline cyan")
+        where.append(f"  joins {is_for}, once; afterwards log in at its address\n")
+    where.append(
+        f"Ask   curl -H @{stack.key_file(f'portal-{stack.institutions[0]}')} ADDRESS/api/v1/recommendations/CUSTOMER\n", style="dim"
+    )
     median, slow = lookups.percentile_ms(0.5), lookups.percentile_ms(0.99)
     where.append(f"Lookups {len(lookups.seconds)}, p50 {median} ms, p99 {slow} ms; {lookups.newest}\n" if lookups.seconds else "")
     where.append(notes, style="dim")

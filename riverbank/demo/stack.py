@@ -20,6 +20,7 @@ import psutil
 from federation.messages import HeadName
 from riverbank.embedded.configuration import BrokerTls
 from riverbank.embedded.kafka import EmbeddedKafka
+from riverbank.people import invite, make_key
 from riverbank.processes import Supervisor
 from riverbank.provisioning.federations import AGGREGATOR, Federation, create_federation, write_settings
 from riverbank.provisioning.transport import create_transport
@@ -27,9 +28,11 @@ from riverbank.topics import bring_about
 from streams.access import Principal, alone
 from streams.kafka import KafkaLog
 from streams.passphrases import VARIABLE
-from streams.settings import ClusterSettings, TlsSettings
+from streams.settings import ClusterSettings, TlsSettings, WebSettings
 from streams.tls import Tls, open_tls
 from streams.topology import Role
+from web.identity.roles import Role as PersonRole
+from web.identity.roles import Scope
 
 FEDERATION: Final = "riverbank-demo"
 CONSOLE: Final = "console"
@@ -40,6 +43,11 @@ _LOOPBACK: Final = "127.0.0.1"
 _PARTIES_LAYER: Final = 1
 _SERVING_LAYER: Final = 2
 _FEED_LAYER: Final = 3
+_KEY_SCOPES: Final = {
+    True: (Scope.ROUNDS_READ, Scope.METRICS_READ),
+    False: (Scope.RECOMMENDATIONS_READ, Scope.FEEDBACK_WRITE, Scope.ROUNDS_READ, Scope.METRICS_READ),
+}
+"""Of the demo's own keys, at the console (True) and at a portal."""
 
 
 @dataclass
@@ -54,6 +62,8 @@ class Stack:
     kafka: EmbeddedKafka = field(init=False)
     supervisor: Supervisor = field(default_factory=Supervisor)
     federation: Federation = field(init=False)
+    keys: dict[str, str] = field(default_factory=dict, repr=False)
+    _invitations: dict[str, str] = field(default_factory=dict, repr=False)
     _exit: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
@@ -120,14 +130,14 @@ class Stack:
             bootstrap=self.kafka.bootstrap, tls=self.transport[_OPERATOR], federation=FEDERATION, members=members, institutions=members, replication=1
         )  # fmt: skip
 
-    def start_serving(self) -> None:
+    async def start_serving(self) -> None:
         """Start the audits, the console and the portals: after the parties, whose start they would slow down."""
         self._start_audit()
         for institution in self.institutions:
             self._start_own_audit(institution)
-        self._start_web(CONSOLE, institution=None)
+        await self._start_web(CONSOLE, institution=None)
         for institution in self.institutions:
-            self._start_web(f"portal-{institution}", institution=institution)
+            await self._start_web(f"portal-{institution}", institution=institution)
 
     def _start_institution(self, name: str) -> None:
         unlimited = {head.value: {"epsilon_max": "unlimited"} for head in HeadName}  # The heads' usual rounds have no noise.
@@ -157,11 +167,20 @@ class Stack:
         own = {"institution": institution, "ledger_dir": str(self.directory / name / "ledger"), "flush_ms": 0} | self._cluster(ourselves)
         self._run(name, ["audit", "run"], self._federation(ourselves) | {"audit": own}, _SERVING_LAYER)
 
-    def _start_web(self, name: str, *, institution: str | None) -> None:
+    async def _start_web(self, name: str, *, institution: str | None) -> None:
         ourselves = alone(Role.CONSOLE) if institution is None else Principal(institution, Role.PORTAL)
-        own: dict[str, Any] = {"state_dir": str(self.directory / name / "state"), "port_file": str(self.port_file(name))}
+        own: dict[str, Any] = {
+            "state_dir": str(self.directory / name / "state"),
+            "port_file": str(self.port_file(name)),
+            "code_needed": False,
+        }
         if institution is not None:
             own |= {"institution": institution} | self._cluster(ourselves)
+        # There are no default accounts: whoever started the demo gets one-time links, and a key for its own look-ups.
+        web, console = WebSettings.model_validate(own), institution is None
+        self.keys[name] = await make_key(web, "demo", _KEY_SCOPES[console], self.key_file(name))
+        first = PersonRole.OPERATOR if console else PersonRole.ADMINISTRATOR
+        self._invitations[name] = await invite(web, first)
         self._run(name, ["web", "run"], self._federation(ourselves) | {"web": own}, _SERVING_LAYER)
 
     def start_feed(self, arguments: Sequence[str]) -> None:
@@ -190,6 +209,15 @@ class Stack:
     def audit_dsn(self) -> str:
         """Where the audit's ClickHouse lies."""
         return f"chdb://{(self.directory / AUDIT / 'clickhouse').absolute()}"
+
+    def key_file(self, name: str) -> Path:
+        """Where a web process's API key lies, as the header that sends it."""
+        return self.directory / name / "api-key"
+
+    def invitation(self, name: str) -> str | None:
+        """The one-time link by which a first person joins a web process; None until it listens."""
+        url = self.url(name)
+        return None if url is None else url + self._invitations[name]
 
     def log(self, name: str) -> Path:
         """The log file of a process."""

@@ -116,7 +116,9 @@ def wait_for_models(directory: Path, demo: subprocess.Popen[bytes]) -> None:
 def heads_with_models(directory: Path) -> set[str]:
     try:
         port = int((directory / "console" / "port").read_text())
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/rounds", timeout=5) as answer:
+        name, _, value = (directory / "console" / "api-key").read_text().strip().partition(": ")
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/rounds", headers={name: value})
+        with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310 Our own address.
             return {row["head"] for row in json.load(answer)["rounds"] if row["state"] == "published"}
     except OSError:  # The console is not up yet.
         return set()

@@ -218,7 +218,7 @@ def test_a_password_is_not_a_setting(problems, load):
     """Nor is it repeated in the sentence; a user's name alone is fine."""
     found = problems(AuditProcess, FEDERATION, '[audit]\ndsn = "clickhouse://writer:hunter2@db:9000/audit"\nledger_dir = "/ledger"\n')
 
-    assert found == ["audit.dsn: must not contain a password: name a file in audit.password_file"]
+    assert found == ["audit.dsn: must not contain a password: name a file for it"]
     assert (
         load(AuditProcess, FEDERATION, '[audit]\ndsn = "clickhouse://writer@db:9000/audit"\nledger_dir = "/ledger"\n').audit.password_file
         is None

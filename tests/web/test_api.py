@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from streams.parties import Parties
 from streams.ports import LogUnavailable, Outgoing, Position
 from streams.signed import seal_record, signed_bytes
 from tests.credentials import Credentials, keys_of
+from tests.web.people import people
 from web.app import make_app
+from web.identity.roles import Scope
 from web.wiring import SystemClock, make_window
 
 CATALOGUE = Catalogue.shipped()
@@ -68,20 +71,21 @@ def serving_model(version: int, loving: str) -> m.ServingModel:
 
 
 @pytest_asyncio.fixture
-async def portal() -> AsyncIterator[Portal]:
+async def portal(tmp_path: Path) -> AsyncIterator[Portal]:
     federation = MemoryLog({row.full_name(): row.partitions for row in topology.FEDERATION_TOPICS})
     own = FailingLog({row.full_name(BANK): row.partitions for row in topology.OWN_TOPICS})
     await CREDENTIALS.publish(federation)
-    window = make_window(
-        Parties(federation, federation="test", ca_verify_key=CREDENTIALS.ca_verify_key), federation, (BANK, own), SystemClock()
-    )
-    feeds = [window.feed, window.institution.feed]
-    tasks = [asyncio.create_task(feed.run()) for feed in feeds]
-    async with TestClient(TestServer(make_app(window))) as client:
-        yield Portal(client, own, window.institution.feed.refused)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    parties = Parties(federation, federation="test", ca_verify_key=CREDENTIALS.ca_verify_key)
+    async with people(tmp_path) as identity:
+        window = make_window(parties, federation, (BANK, own), SystemClock(), identity)
+        _, key = await identity.keys.make("test", list(Scope), by="test")
+        feeds = [window.feed, window.institution.feed]
+        tasks = [asyncio.create_task(feed.run()) for feed in feeds]
+        async with TestClient(TestServer(make_app(window)), headers={"Authorization": f"Bearer {key}"}) as client:
+            yield Portal(client, own, window.institution.feed.refused)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_customer_is_recommended_what_the_model_says(portal: Portal):

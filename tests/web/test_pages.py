@@ -15,12 +15,12 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, async_playwright
 
 from federation import messages as m
-from streams import topology
-from streams.memory import MemoryLog
-from streams.parties import Parties
+from tests.web.people import empty_window, people, signed_in
 from web.app import make_app
+from web.guard import cookie_name
+from web.identity.roles import Role
 from web.state import Window
-from web.wiring import SystemClock, make_window
+from web.wiring import SystemClock
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -90,11 +90,11 @@ def fill(window: Window) -> None:
 
 
 @pytest_asyncio.fixture
-async def window() -> Window:
-    log = MemoryLog({row.full_name(): row.partitions for row in topology.FEDERATION_TOPICS})
-    window = make_window(Parties(log, federation="test", ca_verify_key=bytes(32)), log, None, SystemClock())
-    window.feed.disconnected_since_ms = None
-    return window
+async def window(tmp_path: Path) -> AsyncIterator[Window]:
+    async with people(tmp_path, SystemClock(), place="console") as identity:
+        window = empty_window(identity, SystemClock(), institution=None)
+        window.feed.disconnected_since_ms = None
+        yield window
 
 
 @pytest_asyncio.fixture
@@ -102,8 +102,14 @@ async def page(window: Window) -> AsyncIterator[Page]:
     async with TestServer(make_app(window)) as server, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = await browser.new_page(viewport={"width": 1400, "height": 1000}, base_url=str(server.make_url("/")))
+        await page.context.add_cookies([await _cookie(window)])
         yield page
         await browser.close()
+
+
+async def _cookie(window: Window) -> dict[str, str]:
+    token = await signed_in(window.identity, Role.OPERATOR)
+    return {"name": cookie_name(window), "value": token, "domain": "127.0.0.1", "path": "/"}
 
 
 async def test_the_page_shows_and_follows_the_rounds(window: Window, page: Page):
@@ -112,7 +118,7 @@ async def test_the_page_shows_and_follows_the_rounds(window: Window, page: Page)
     asked: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: asked.append(request.url))
-    await page.goto("/")
+    await page.goto("/live")
     empty = await page.inner_text("#live")
     fill(window)
     await page.wait_for_selector("text=alder-bank")
@@ -123,14 +129,14 @@ async def test_the_page_shows_and_follows_the_rounds(window: Window, page: Page)
     assert "too_few_updates: 2 of 3 <b>updates</b>" in shown
     assert "AUC 0.832" in shown
     assert complaints == []
-    assert all(url.startswith(page.url) for url in asked)
+    assert all(url.startswith(page.url.removesuffix("live")) for url in asked)
 
 
 async def test_the_page_says_when_the_log_is_away(window: Window, page: Page):
     """A person is told that what is shown is old."""
     fill(window)
     window.feed.disconnected_since_ms = NOW_MS
-    await page.goto("/")
+    await page.goto("/live")
 
     assert "The log cannot be reached" in await page.inner_text("[role=alert]")
 
@@ -139,7 +145,7 @@ async def test_the_page_works_on_a_narrow_screen(window: Window, page: Page):
     """Wide tables scroll inside their box; the page itself does not."""
     fill(window)
     await page.set_viewport_size({"width": 390, "height": 800})
-    await page.goto("/")
+    await page.goto("/live")
     await _screenshot(page, "narrow")
 
     assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -151,8 +157,9 @@ async def test_the_page_is_complete_without_javascript(window: Window):
     async with TestServer(make_app(window)) as server, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         context = await browser.new_context(java_script_enabled=False)
+        await context.add_cookies([await _cookie(window)])
         plain = await context.new_page()
-        await plain.goto(str(server.make_url("/")))
+        await plain.goto(str(server.make_url("/live")))
         shown = await plain.content()
         await browser.close()
 

@@ -1,4 +1,4 @@
-"""Pages for people: the live page, and the events that keep it current.
+"""The live page, and the events that keep it current.
 
 Named by `web.routes`.
 Never sends a page more often than once a second, however busy the log is."""
@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from aiohttp import web as http
 
+from web.guard import still_there
+from web.rendering import render
 from web.state import WINDOW, Window
 from web.views import clock_text, live_context
 
@@ -25,16 +27,13 @@ def _context(window: Window) -> dict[str, Any]:
         **live_context(
             window.rounds, window.institutions, window.partnerships, now_ms=now_ms, disconnected_since_ms=min(lost, default=None)
         ),
-        "title": "Learning together",
-        "institution": window.institution.name if window.institution else "",
         "clock": clock_text(now_ms),
     }
 
 
 async def live_page(request: http.Request) -> http.Response:
     """Rounds, lag per institution and quality per head, as of now."""
-    window = request.app[WINDOW]
-    return http.Response(text=window.templates.get_template("live.html").render(_context(window)), content_type="text/html")
+    return render(request, "live.html", _context(request.app[WINDOW]))
 
 
 async def live_events(request: http.Request) -> http.StreamResponse:
@@ -45,7 +44,7 @@ async def live_events(request: http.Request) -> http.StreamResponse:
     template = window.templates.get_template("live_main.html")
     sent = ""
     quiet_s = 0.0
-    while True:
+    while await still_there(request):
         context = _context(window)
         html = template.render(context)
         if html != sent or quiet_s >= 5:
@@ -54,3 +53,4 @@ async def live_events(request: http.Request) -> http.StreamResponse:
             sent, quiet_s = html, 0.0
         await asyncio.sleep(_REFRESH_S)
         quiet_s += _REFRESH_S
+    return response

@@ -1,0 +1,4 @@
+"""The steps, named by number and subject.
+
+Found by Alembic.
+Never imported by anything else."""

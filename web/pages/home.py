@@ -1,0 +1,43 @@
+"""The pages that anybody may read, and the one that everybody lands on.
+
+Named by `web.routes`.
+Never shows a figure of an institution to somebody who has not logged in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web as http
+
+from web.guard import session_of
+from web.identity.roles import DUTIES, TITLES
+from web.rendering import render
+from web.state import WINDOW
+from web.views import head_cards
+
+
+async def home(request: http.Request) -> http.StreamResponse:
+    """What federated learning does here."""
+    return render(request, "home.html")
+
+
+async def privacy(request: http.Request) -> http.StreamResponse:
+    """The privacy policy."""
+    return render(request, "privacy.html")
+
+
+async def security(request: http.Request) -> http.StreamResponse:
+    """Guidance: how to keep an account, and customers, safe."""
+    return render(request, "security.html", {"length_min": request.app[WINDOW].identity.passwords.length_min})
+
+
+async def dashboard(request: http.Request) -> http.StreamResponse:
+    """What a role begins its day with."""
+    window, person = request.app[WINDOW], session_of(request).person
+    context: dict[str, Any] = {
+        "title": TITLES[person.role],
+        "duty": DUTIES[person.role],
+        "heads": head_cards(window.rounds, window.institutions),
+    }
+    context["degraded"] = window.degraded()
+    return render(request, "dashboard.html", context)
