@@ -310,6 +310,29 @@ class ChunkSummed:
     """uint32 little-endian."""
 
 
+class Purpose(StrEnum):
+    """What a customer's data may be used for, as he may permit or refuse it."""
+
+    LEARNING = "learning"
+    FEDERATION = "federation"
+    RECOMMENDATIONS = "recommendations"
+    AUTOMATED_DECISIONS = "automated_decisions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentsStated:
+    """What a customer permits and refuses: all his choices at once. The newest record of a customer is the whole truth about him; a tombstone: he has said nothing."""
+
+    customer: str
+    """The institution's own customer identifier."""
+    permitted: tuple[Purpose, ...]
+    """Purposes that he has consented to."""
+    refused: tuple[Purpose, ...]
+    """Purposes that he has refused, withdrawn or objected to. A purpose in neither list: he has said nothing of it."""
+    stated_at_ms: int
+    """When he said so, milliseconds since 1970 UTC."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreditApplication:
     """An application for a loan or a credit line, with what was known when it was made."""
@@ -1889,6 +1912,7 @@ Message = (
     | CertificateRequest
     | ChunkRefused
     | ChunkSummed
+    | ConsentsStated
     | CreditApplication
     | CustomerProfile
     | DeadLetter

@@ -13,6 +13,7 @@ from federation.limits import EVENT_BYTES_MAX, NAME_LENGTH_MAX
 from federation.messages import (
     AttributesObserved,
     CardTransaction,
+    ConsentsStated,
     CreditApplication,
     DeadLetter,
     FeedbackGiven,
@@ -24,10 +25,11 @@ from federation.messages import (
 )
 from streams.codec import DecodeError, decode
 from streams.ports import Record
-from streams.topology import Topic
+from streams.topology import CONSENTS, Topic
 
 Event: TypeAlias = CardTransaction | CreditApplication | ProductInteraction | OutcomeObserved | FeedbackGiven
 
+_NAME: Final = f"1 to {NAME_LENGTH_MAX} printable characters"
 _LABELS: Final = (Verdict.CONFIRMED, Verdict.FALSE_POSITIVE)
 
 
@@ -59,6 +61,22 @@ def read(record: Record, topic: Topic, *, future_ms: int) -> Event | Refusal:
     return event  # type: ignore[return-value]
 
 
+def read_statement(record: Record) -> ConsentsStated | Refusal:
+    """What a customer says in a record of CONSENTS that is no tombstone."""
+    try:
+        stated = decode(record.value or b"", CONSENTS.carries, CONSENTS.bytes_max)
+    except DecodeError as error:
+        return Refusal(error.reason, error.detail)
+    if not isinstance(stated, ConsentsStated) or not _is_name(stated.customer):
+        return Refusal(RefusalReason.INVALID, f"customer must be {_NAME}")
+    if record.key != stated.customer.encode():
+        # Compaction keeps the newest record of a key: under another key it would keep an older word of this customer too.
+        return Refusal(RefusalReason.INVALID, "the record's key is not the customer")
+    if set(stated.permitted) & set(stated.refused):
+        return Refusal(RefusalReason.INVALID, "a purpose is both permitted and refused")
+    return stated
+
+
 def dead_letter(record: Record, refusal: Refusal, *, now_ms: int) -> DeadLetter:
     """The letter that keeps a refused record; the digest is of the whole value, the copy is cut at 64 KiB."""
     value = record.value or b""
@@ -75,12 +93,16 @@ def dead_letter(record: Record, refusal: Refusal, *, now_ms: int) -> DeadLetter:
     )
 
 
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= NAME_LENGTH_MAX and name.isprintable()
+
+
 def _wrong_with(event: Event) -> str | None:
     """What is wrong with the event's content, as a sentence without any of it; None if nothing is."""
     names = [("event_id", event.event_id), *_names_of(event)]
     for field, name in names:
-        if not name or len(name) > NAME_LENGTH_MAX or not name.isprintable():
-            return f"{field} must be 1 to {NAME_LENGTH_MAX} printable characters"
+        if not _is_name(name):
+            return f"{field} must be {_NAME}"
     if event.occurred_at_ms < 0:
         return "occurred_at_ms is before 1970"
     if isinstance(event, CardTransaction) and event.amount < 0:

@@ -28,12 +28,13 @@ from federation.messages import (
     RefusalReason,
     Verdict,
 )
+from institution_workers.consents import Consents
 from institution_workers.ingest import Event, Refusal, read
 from institution_workers.pupil import FEDERATED, LOCAL, Pupil
 from institution_workers.recall import Decision, Profile, Recall
 from institution_workers.window import Window
 from streams.ports import Record
-from streams.topology import Topic
+from streams.topology import CONSENTS, Topic
 
 
 class Count(StrEnum):
@@ -45,6 +46,7 @@ class Count(StrEnum):
     UNCONSENTED = "unconsented"  # Events and labels not learned from because the customer has not consented.
     FORGOTTEN = "forgotten"  # Decisions that gave way before their label came.
     EXHAUSTED = "exhausted"  # Times that a customer was left out of a contribution because his budget is spent.
+    WITHHELD = "withheld"  # Times that a customer was left out of a contribution because he refuses to be part of the sums.
     UNSHARED = "unshared"  # Lessons that found no room in the window of the next contribution.
 
 
@@ -83,12 +85,13 @@ class Learner:
         recall: Recall,
         behaviour: Behaviour,
         window: Window,
+        consents: Consents,
         topics: Mapping[str, Topic],
         *,
         future_ms: int,
         judged: Callable[[Judged], None] = lambda _judged: None,
     ) -> None:
-        """`topics`: full name -> row, of the event topics that records come from; `future_ms` as in `ingest.read`."""
+        """`topics`: full name -> row, of the topics that records come from; `future_ms` as in `ingest.read`."""
         self.pupils: Final = pupils
         self.counts: dict[str, int] = {}  # "<count>.<head>" and "refused.<topic>.<reason>".
         self._letters: list[tuple[Record, Refusal]] = []
@@ -97,6 +100,7 @@ class Learner:
         self._recall = recall
         self._behaviour = behaviour
         self._window = window
+        self._consents = consents
         self._topics = topics
         self._future_ms = future_ms
         self._judged = judged
@@ -104,6 +108,11 @@ class Learner:
     def take(self, record: Record) -> None:
         """Learn from one record, hold it, or refuse it. What is refused comes out of `take_letters`, with the reason."""
         topic = self._topics[record.topic]
+        if topic is CONSENTS:
+            refusal = self._consents.heed(record)
+            if refusal is not None:
+                self._refuse(record, refusal, None)
+            return
         event = read(record, topic, future_ms=self._future_ms)
         if isinstance(event, Refusal):
             head_of_topic = _HEADS.get(topic.carries[0])
@@ -171,7 +180,7 @@ class Learner:
 
     def _decide(self, event: CardTransaction | CreditApplication, head: HeadName, active: tuple[int, ...], terminal: str) -> None:
         pupil = self.pupils[head]
-        if event.consented:
+        if self._consents.learns(head, event.customer, consented=event.consented):
             said = pupil.log_odds(active)
             scores = (said[FEDERATED], said[LOCAL])
             decision = Decision(head, event.event_id, event.customer, True, active, *scores, event.occurred_at_ms, terminal)
@@ -193,7 +202,7 @@ class Learner:
         self._recall.settle(decision)
         self._recall.remember(labelled)
         self._recall.remember(_identity(type(event).__name__, event.event_id))
-        if not decision.consented:
+        if not decision.consented or not self._consents.learns(head, decision.customer, consented=True):  # He may have withdrawn since.
             self.count(Count.UNCONSENTED, head)
             return None
         pupil = self.pupils[head]
@@ -213,19 +222,20 @@ class Learner:
     # --- products -----------------------------------------------------------------------------------------------
     def _interaction(self, event: ProductInteraction) -> Refusal | None:
         catalogue = self._encoders.products
+        consented = self._consents.learns(HeadName.PRODUCTS, event.customer, consented=event.consented)
         profile = replace(self._recall.profile(event.customer), consented=event.consented)
         catalogue.encode(profile.held, event.product)  # An unknown product is refused before anything changes.
         if event.segment is not None:
             profile = replace(profile, segment=event.segment)
-        if not event.consented:
+        if not consented:
             self.count(Count.UNCONSENTED, HeadName.PRODUCTS)
         match event.kind:
             case InteractionKind.ACQUIRED if event.product not in profile.held:
-                if event.consented:
+                if consented:
                     self._acquisition(event, profile.held)
                 self._keep(_with(profile, held=event.product), event.occurred_at_ms)
             case InteractionKind.DECLINED:
-                if event.consented:
+                if consented:
                     self._declined(event.customer, profile.held, event.product)
                 self._keep(_with(profile, dismissed=event.product), event.occurred_at_ms)
             case InteractionKind.CANCELLED:
@@ -242,7 +252,7 @@ class Learner:
         profile = self._recall.profile(event.customer)
         lesson = self._encoders.products.encode(profile.held, product)
         accepted = event.verdict is Verdict.ACCEPTED
-        if not profile.consented:
+        if not self._consents.learns(HeadName.PRODUCTS, event.customer, consented=profile.consented):
             self.count(Count.UNCONSENTED, HeadName.PRODUCTS)
         elif accepted:
             # The acquisition itself follows as an interaction and is measured there.

@@ -61,6 +61,9 @@ CREATE TABLE party_records (
   topic TEXT NOT NULL, key BLOB NOT NULL, log_offset INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL, value BLOB NOT NULL,
   PRIMARY KEY (topic, key)
 ) STRICT;
+CREATE TABLE consents (
+  customer TEXT NOT NULL, purpose TEXT NOT NULL, permitted INTEGER NOT NULL, PRIMARY KEY (customer, purpose)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE profiles (
   customer TEXT PRIMARY KEY, held TEXT NOT NULL, dismissed TEXT NOT NULL, segment TEXT, consented INTEGER NOT NULL,
   updated_at_ms INTEGER NOT NULL

@@ -14,6 +14,7 @@ from typing import Final
 from federation.heads.behaviour import Behaviour
 from federation.messages import CustomerProfile, HeadName, Message, RoundParameters, ServingModel
 from federation.privacy.accountant import epsilon_of
+from institution_workers.consents import Consents
 from institution_workers.ingest import dead_letter
 from institution_workers.learner import Count, Encoders, Judged, Learner
 from institution_workers.ledger import Ledger, Price
@@ -25,10 +26,10 @@ from institution_workers.storage import Store
 from institution_workers.window import Window
 from streams.codec import encode
 from streams.ports import Clock, Entropy, Outgoing, Position, Record
-from streams.settings import USUAL_LEARNING_RATES
+from streams.settings import USUAL_LEARNING_RATES, USUAL_PURPOSES, PurposesSettings
 from streams.telemetry import DEAD_LETTERS as DEAD_LETTERS_COUNTED
 from streams.telemetry import EVENTS_LEARNED, EVENTS_READ
-from streams.topology import DEAD_LETTERS, EVENT_TOPICS, PROFILES, SERVING_MODELS, Cluster, Topic
+from streams.topology import DEAD_LETTERS, LEARNING_TOPICS, PROFILES, SERVING_MODELS, Cluster, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Terms:
     future_ms: int = 300_000
     waiting_max: int = 200_000
     serve_ms: int = 2_000  # How old the portal's model may be when there is a newer one.
+    purposes: PurposesSettings = USUAL_PURPOSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Contribution:
     made: Prepared
     paying: Mapping[str, float]  # Customer -> what he will have spent in the period.
     exhausted: int  # Customers left out because they cannot pay.
+    withheld: int  # Customers left out because they refuse to be part of the sums.
     price: Price
     delta: float
 
@@ -86,11 +89,12 @@ class Study:
         self._behaviour: Behaviour = load_behaviour(store)
         self.window: Final = Window(store.database)
         self.ledger: Final = Ledger(store.database)
+        self._consents = Consents(store.database, terms.purposes)
         self._epsilons: dict[HeadName, float] = {}
-        topics = {topic.full_name(institution): topic for topic in EVENT_TOPICS}
+        topics = {topic.full_name(institution): topic for topic in LEARNING_TOPICS}
         pupils = load_pupils(store, heads, encoders, learning_rates=terms.learning_rates)
         self.learner: Final = Learner(
-            pupils, encoders, self._recall, self._behaviour, self.window, topics, future_ms=terms.future_ms, judged=judged
+            pupils, encoders, self._recall, self._behaviour, self.window, self._consents, topics, future_ms=terms.future_ms, judged=judged
         )
         self.learner.counts = store.counters()
         self._served: dict[HeadName, tuple[int, int]] = {}  # Head -> (events learned, version) of the model last served.
@@ -105,7 +109,7 @@ class Study:
         """Where to read on: the institution's own offsets, events before labels."""
         return [
             Position(name, partition, self._store.next_offset(name, partition))
-            for topic in EVENT_TOPICS
+            for topic in LEARNING_TOPICS
             for name in (topic.full_name(self._institution),)
             for partition in range(topic.partitions)
         ]
@@ -142,12 +146,13 @@ class Study:
 
         Called, as `said`, inside a turn of the store.
         """
-        lessons, price = self.window.lessons(head), Price.of(parameters)
+        active, price = self.window.lessons(head), Price.of(parameters)
+        lessons = [(customer, own) for customer, own in active if self._consents.shares(head, customer)]
         spent = self.ledger.admitted(head, [customer for customer, _ in lessons], price, self._clock.now_ms())
         paying = {customer: total for (customer, _), total in zip(lessons, spent, strict=True) if total is not None}
         updates = self.learner.pupils[head].updates(own for customer, own in lessons if customer in paying)
         made = prepare(updates, parameters, honest_survivors=honest_survivors, entropy=entropy)
-        return Contribution(made, paying, len(lessons) - len(paying), price, parameters.delta)
+        return Contribution(made, paying, len(lessons) - len(paying), len(active) - len(lessons), price, parameters.delta)
 
     def said(self, head: HeadName, contribution: Contribution, *, epoch: int, round_: int) -> None:
         """Note that a contribution is about to be said: its customers have paid, and no lesson of before will be said again."""
@@ -157,6 +162,8 @@ class Study:
         self.window.clear(head)
         if contribution.exhausted:
             self.learner.count(Count.EXHAUSTED, head, contribution.exhausted)
+        if contribution.withheld:
+            self.learner.count(Count.WITHHELD, head, contribution.withheld)
         pupil.contribute(epoch, round_)
         pupil.clipped += contribution.made.customers.clipped
 

@@ -51,6 +51,7 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         institution.future_tolerance_ms,
         institution.waiting_max,
         institution.serve_ms,
+        settings.purposes,
     )
     ca_verify_key = bytes.fromhex(settings.federation.ca_verify_key)
     parties = Parties(federation, federation=settings.federation.name, ca_verify_key=ca_verify_key, memory=RememberedParties(store))

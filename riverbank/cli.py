@@ -10,7 +10,21 @@ from typing import Annotated, Final
 
 import typer
 
-from riverbank.commands import audit, broker, config, model, paillier, rounds, schemas, supply_chain, topics, users, vertical, workers
+from riverbank.commands import (
+    audit,
+    broker,
+    config,
+    model,
+    paillier,
+    rights,
+    rounds,
+    schemas,
+    supply_chain,
+    topics,
+    users,
+    vertical,
+    workers,
+)
 from riverbank.commands.demo import demo
 from riverbank.commands.doctor import doctor
 from riverbank.commands.evaluate import evaluate
@@ -28,6 +42,7 @@ for _name, _group in {
     "audit": audit.group,
     "web": workers.web,
     "broker": broker.group,
+    "rights": rights.group,
     "topics": topics.group,
     "rounds": rounds.group,
     "model": model.group,

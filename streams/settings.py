@@ -27,7 +27,7 @@ from federation.limits import (
     PERIOD_DAYS_MAX,
     ROUNDS_PER_EPOCH_MAX,
 )
-from federation.messages import GroupRule, HeadName, OverlapPolicy
+from federation.messages import GroupRule, HeadName, OverlapPolicy, Purpose
 from streams.topology import Role
 
 _PREFIX: Final = "RIVERBANK_"
@@ -162,6 +162,61 @@ class PrivacySettings(_Section):
     def epsilon(self) -> float:
         """As a number."""
         return math.inf if self.epsilon_max == "unlimited" else self.epsilon_max
+
+
+LegalBasis = Literal["consent", "contract", "legal_obligation", "legitimate_interest"]
+
+
+class PurposeSettings(_Section):
+    """One purpose of customers' data: the ground it rests on (GDPR art. 6(1)), and what holds while a customer has said nothing of it."""
+
+    basis: LegalBasis
+    """Under legal_obligation a customer's word changes nothing; under every other basis a refusal or objection is honoured."""
+    unstated: bool
+    """Whether the purpose is permitted by a customer who has said nothing of it."""
+
+    def permits(self, stated: bool | None) -> bool:
+        """Whether a customer's data may be used so; `stated`: what he said of it, None if nothing."""
+        if self.basis == "legal_obligation":
+            return True
+        return self.unstated if stated is None else stated
+
+
+class PurposesSettings(_Section):
+    """What an institution uses its customers' data for, and on what ground (docs/rights.md). Worker and portal of an institution have the same."""
+
+    learning: PurposeSettings = PurposeSettings(basis="consent", unstated=True)
+    """Models learn from a customer's events. With basis consent only from events that say `consented`, which is the consent of who has stated nothing."""
+    heads: dict[HeadName, PurposeSettings] = Field(default_factory=dict)
+    """Heads that are learned on another ground than `learning`: fraud as a legitimate interest, say."""
+    federation: PurposeSettings = PurposeSettings(basis="legitimate_interest", unstated=True)
+    """A customer's clipped update is part of the masked sums of rounds."""
+    recommendations: PurposeSettings = PurposeSettings(basis="legitimate_interest", unstated=True)
+    """The portal recommends products to a customer."""
+    automated_decisions: PurposeSettings = PurposeSettings(basis="contract", unstated=True)
+    """A score decides by itself (GDPR art. 22); refused, a person decides."""
+
+    def of(self, purpose: Purpose) -> PurposeSettings:
+        """The ground of a purpose."""
+        ground: PurposeSettings = getattr(self, purpose.value)
+        return ground
+
+    def learning_of(self, head: HeadName) -> PurposeSettings:
+        """The ground on which a head is learned."""
+        return self.heads.get(head, self.learning)
+
+    @model_validator(mode="after")
+    def _silence_is_no_consent(self) -> Self:
+        for purpose in Purpose:
+            ground = self.of(purpose)
+            if ground.basis == "consent" and ground.unstated and purpose is not Purpose.LEARNING:
+                raise ValueError(
+                    f"{purpose.value} rests on consent, and silence is none (GDPR recital 32): set {purpose.value}.unstated = false"
+                )
+        return self
+
+
+USUAL_PURPOSES: Final = PurposesSettings()
 
 
 class InstitutionSettings(_Cluster):
@@ -497,6 +552,7 @@ class InstitutionProcess(_Process):
     federation: FederationSettings
     party: PartySettings
     institution: InstitutionSettings
+    purposes: PurposesSettings = USUAL_PURPOSES
 
 
 class OperatorProcess(_Process):
@@ -527,6 +583,7 @@ class VerticalProcess(_Process):
     federation: FederationSettings
     party: PartySettings
     vertical: VerticalSettings
+    purposes: PurposesSettings = USUAL_PURPOSES
 
 
 class WebProcess(_Process):
@@ -534,6 +591,7 @@ class WebProcess(_Process):
 
     federation: FederationSettings
     web: WebSettings
+    purposes: PurposesSettings = USUAL_PURPOSES
 
 
 class FeedProcess(_Process):

@@ -85,6 +85,8 @@ TRANSACTIONS: Final = _own("events.transactions.v1", m.CardTransaction, "custome
 APPLICATIONS: Final = _own("events.applications.v1", m.CreditApplication, "customer", {_R.SOURCE}, {_R.INSTITUTION})
 INTERACTIONS: Final = _own("events.interactions.v1", m.ProductInteraction, "customer", {_R.SOURCE}, {_R.INSTITUTION})
 OUTCOMES: Final = _own("events.outcomes.v1", m.OutcomeObserved, "subject", {_R.SOURCE}, {_R.INSTITUTION})
+# The customer's word, whoever took it down: compacted, so that what he refused years ago still holds for a worker that starts afresh.
+CONSENTS: Final = _own("consents.v1", m.ConsentsStated, "customer", {_R.SOURCE, _R.PORTAL}, {_R.INSTITUTION, _R.PORTAL}, keep=None)
 FEEDBACK: Final = _own("feedback.v1", m.FeedbackGiven, "customer", {_R.PORTAL}, {_R.INSTITUTION, _R.PORTAL})
 DEAD_LETTERS: Final = _own(
     "dead_letters.v1", m.DeadLetter, "source_topic", {_R.INSTITUTION}, {_R.PORTAL}, keep=90 * 24, size=RECORD_BYTES_MAX
@@ -167,6 +169,7 @@ AUDIT: Final = _federation(
 )
 
 OWN_TOPICS: Final = (
+    CONSENTS,
     TRANSACTIONS,
     APPLICATIONS,
     INTERACTIONS,
@@ -198,6 +201,8 @@ FEDERATION_TOPICS: Final = (
 )
 LANE_TOPICS: Final = (ROUNDS, SUMS, MODELS)  # Partitioned by head: lane_partition.
 EVENT_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK)
+# Consents first, where two records have the same millisecond: what a customer refused is refused.
+LEARNING_TOPICS: Final = (CONSENTS, *EVENT_TOPICS)
 
 
 def partitions_of(topics: Iterable[Topic], institution: str | None = None) -> dict[str, int]:

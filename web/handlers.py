@@ -71,6 +71,7 @@ async def recommendations(request: http.Request) -> http.Response:
             "generated_at_ms": window.clock.now_ms(),
             "degraded": window.degraded(),
             "items": [_offer(offer) for offer in found.offers],
+            "withheld": "The customer does not permit recommendations." if found.withheld else None,
         }
     )
 

@@ -24,7 +24,7 @@ from streams.codec import encode
 from streams.kafka import KafkaLog
 from streams.parties import Parties
 from streams.ports import Clock, Entropy, Log, Outgoing
-from streams.settings import WebProcess, WebSettings, read_private_file
+from streams.settings import USUAL_PURPOSES, PurposesSettings, WebProcess, WebSettings, read_private_file
 from streams.tls import open_tls
 from streams.topology import Role
 from web.app import make_app, templates
@@ -60,6 +60,7 @@ def make_window(
     *,
     entropy: Entropy = os.urandom,
     secure: bool = False,
+    purposes: PurposesSettings = USUAL_PURPOSES,
 ) -> Window:
     """The window over the federation's log and, for a portal, over its own institution's (name, log)."""
     rounds, known, partnerships = Rounds(), Institutions(), Partnerships()
@@ -74,13 +75,13 @@ def make_window(
 
     fold = federation_fold(parties, apply)
     feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS, topology.VERTICAL_STATUS]), fold, clock)
-    institution = None if own is None else _institution(*own, parties, clock)
+    institution = None if own is None else _institution(*own, parties, clock, purposes)
     return Window(rounds, known, partnerships, feed, clock, templates(), identity, entropy, secure, institution)
 
 
-def _institution(name: str, log: Log, parties: Parties, clock: Clock) -> Institution:
-    customers = Customers(Catalogue.shipped())
-    rows = [topology.PROFILES, topology.SERVING_MODELS, topology.FEEDBACK]
+def _institution(name: str, log: Log, parties: Parties, clock: Clock, purposes: PurposesSettings) -> Institution:
+    customers = Customers(Catalogue.shipped(), purposes)
+    rows = [topology.PROFILES, topology.CONSENTS, topology.SERVING_MODELS, topology.FEEDBACK]
     feed = Feed(log, positions_of(rows, name), own_fold(name, parties, customers.apply, customers.forget), clock)
 
     async def send(message: m.FeedbackGiven) -> None:
@@ -116,7 +117,7 @@ async def run(settings: WebProcess) -> None:
     parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
     try:
         async with identity_of(web) as identity:
-            window = make_window(parties, log, own, SystemClock(), identity, secure=web.secure)
+            window = make_window(parties, log, own, SystemClock(), identity, secure=web.secure, purposes=settings.purposes)
             # A feed that fails for good ends the portal: none is better than one that shows old things as new.
             async with asyncio.TaskGroup() as group:
                 group.create_task(window.feed.run())

@@ -14,6 +14,7 @@ from federation.heads.credit import CreditEncoder
 from federation.heads.head import FeatureError
 from federation.messages import AttributesObserved, CreditApplication, HeadName, OutcomeObserved, RefusalReason
 from institution_workers.arrivals import Arrivals
+from institution_workers.consents import Consents
 from institution_workers.ingest import Refusal, dead_letter, read
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
@@ -22,7 +23,7 @@ from streams.codec import encode
 from streams.ports import Clock, Log, Outgoing, Position, Record
 from streams.telemetry import DEAD_LETTERS as DEAD_LETTERS_COUNTED
 from streams.telemetry import EVENTS_READ
-from streams.topology import APPLICATIONS, ATTRIBUTES, DEAD_LETTERS, OUTCOMES, Cluster, Topic
+from streams.topology import APPLICATIONS, ATTRIBUTES, CONSENTS, DEAD_LETTERS, OUTCOMES, Cluster, Topic
 
 _BATCH: Final = 2000
 _LOG = structlog.get_logger()
@@ -33,11 +34,11 @@ class Intake:
 
     def __init__(
         self, log: Log, store: Store, people: People, speaker: Speaker, encoder: CreditEncoder, *, name: str, is_bank: bool, clock: Clock,
-        future_ms: int,
+        future_ms: int, consents: Consents,
     ) -> None:  # fmt: skip
         self._log, self._store, self._people, self._speaker, self._encoder = log, store, people, speaker, encoder
-        self._name, self._clock, self._future_ms = name, clock, future_ms
-        topics = (APPLICATIONS, OUTCOMES) if is_bank else (ATTRIBUTES,)
+        self._name, self._clock, self._future_ms, self._consents = name, clock, future_ms, consents
+        topics = (CONSENTS, APPLICATIONS, OUTCOMES) if is_bank else (CONSENTS, ATTRIBUTES)
         self._topics: Final[Mapping[str, Topic]] = {topic.full_name(name): topic for topic in topics}
         self._arrivals: Arrivals | None = None
 
@@ -81,6 +82,8 @@ class Intake:
             self._store.journal(Cluster.OWN, letters)
 
     def _take(self, record: Record, topic: Topic) -> Refusal | None:
+        if topic is CONSENTS:
+            return self._heed(record)
         event: object = read(record, topic, future_ms=self._future_ms)
         if isinstance(event, Refusal):
             return event
@@ -94,5 +97,17 @@ class Intake:
             active = self._encoder.encode(event)
         except FeatureError as error:
             return Refusal(RefusalReason.INVALID, str(error))
-        self._people.observe(event.customer, event.event_id, event.occurred_at_ms, active, consented=event.consented)
+        consented = self._consents.learns(HeadName.CREDIT, event.customer, consented=event.consented) and self._shares(event.customer)
+        self._people.observe(event.customer, event.event_id, event.occurred_at_ms, active, consented=consented)
         return None
+
+    def _heed(self, record: Record) -> Refusal | None:
+        """Who refuses is in no list from now on; who permits again, from his next event on."""
+        refusal = self._consents.heed(record)
+        customer = (record.key or b"").decode(errors="replace")
+        if refusal is None and not self._shares(customer):
+            self._people.withdraw(customer)
+        return refusal
+
+    def _shares(self, customer: str) -> bool:
+        return self._consents.shares(HeadName.CREDIT, customer)

@@ -79,6 +79,10 @@ class People:
             (normalised(name), event_id, at_ms, consented, np.array(active, dtype="<i4").tobytes()),
         )
 
+    def withdraw(self, name: str) -> None:
+        """A person is in no list, and no training, any more."""
+        self._database.execute("UPDATE vertical_people SET consented = 0 WHERE person = ?", (normalised(name),))
+
     def label(self, event_id: str, *, positive: bool) -> bool:
         """Whether the label was of somebody's newest event; the first one counts."""
         done = self._database.execute(

@@ -14,6 +14,7 @@ from federation.heads.credit import CreditEncoder
 from federation.heads.features import FeatureSchema
 from federation.secagg.paillier import MODULUS_BITS_MIN
 from federation.vertical.effects import Parties
+from institution_workers.consents import Consents
 from institution_workers.remembered_parties import RememberedParties
 from institution_workers.speaker import Speaker
 from institution_workers.storage import StateUnusable, Store
@@ -68,8 +69,9 @@ def assemble(settings: VerticalProcess, store: Store, own_log: Log, federation: 
     runs = Runs(federation, store, desk, speakers, courier, known, own=own, clock=clock, entropy=os.urandom)
     scores = Scores(federation, store, people, runs, bank, speakers, courier, known, own=own, clock=clock, entropy=os.urandom)
     intake = Intake(
-        own_log, store, people, speakers[1], encoder, name=name, is_bank=is_bank, clock=clock, future_ms=vertical.future_tolerance_ms
-    )
+        own_log, store, people, speakers[1], encoder, name=name, is_bank=is_bank, clock=clock, future_ms=vertical.future_tolerance_ms,
+        consents=Consents(store.database, settings.purposes),
+    )  # fmt: skip
     parts: list[tuple[str, Identity | Runs | Scores | Intake | Requests]] = [
         ("parties", identity),
         ("own cluster", intake),

@@ -6,19 +6,21 @@ Never talks to a broker: records are made as if a log had received them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from federation.messages import (
     CardTransaction,
+    ConsentsStated,
     CreditApplication,
     FeedbackGiven,
     HeadName,
     InteractionKind,
     OutcomeObserved,
     ProductInteraction,
+    Purpose,
     Verdict,
 )
 from institution_workers.learner import Encoders
@@ -26,7 +28,7 @@ from institution_workers.storage import Store
 from institution_workers.study import Study, Terms
 from streams.codec import encode
 from streams.ports import Record
-from streams.topology import APPLICATIONS, FEEDBACK, INTERACTIONS, OUTCOMES, TRANSACTIONS, Topic
+from streams.topology import APPLICATIONS, CONSENTS, FEEDBACK, INTERACTIONS, OUTCOMES, TRANSACTIONS, Topic
 
 BANK = "north-bank"
 START_MS = 1_700_000_000_000
@@ -64,6 +66,13 @@ class Scribe:
     def application(self, event_id: str, **other: object) -> Record:
         usual = {"customer": "anna", "occurred_at_ms": self.at_ms, "consented": True, "numbers": {"amount": 20_000.0}, "categories": {}}
         return self.raw(encode(CreditApplication(event_id=event_id, **{**usual, **other})), APPLICATIONS)
+
+    def consents(self, customer: str = "anna", *, permitted: tuple[Purpose, ...] = (), refused: tuple[Purpose, ...] = ()) -> Record:
+        said = ConsentsStated(customer=customer, permitted=permitted, refused=refused, stated_at_ms=self.at_ms)
+        return replace(self.raw(encode(said), CONSENTS), key=customer.encode())
+
+    def says_nothing(self, customer: str = "anna") -> Record:
+        return replace(self.raw(None, CONSENTS), key=customer.encode())
 
     def interaction(self, event_id: str, product: str, **other: object) -> Record:
         usual = {"customer": "anna", "occurred_at_ms": self.at_ms, "consented": True, "kind": InteractionKind.ACQUIRED, "segment": None}

@@ -129,7 +129,7 @@ def test_unknown_sections_and_variables_are_refused(problems, monkeypatch: pytes
     found = problems(AuditProcess, FEDERATION, AUDIT, WEB)
 
     assert found[0] == (
-        "RIVERBANK_AUDTI__FLUSH_MS: there is no section audti, only aggregator, audit, cluster, federation, feed, institution, ops, party, vertical, web"
+        "RIVERBANK_AUDTI__FLUSH_MS: there is no section audti, only aggregator, audit, cluster, federation, feed, institution, ops, party, purposes, vertical, web"
     )
     known = "batch_records, bootstrap, dsn, flush_ms, institution, ledger_dir, password_file, tls"
     assert found[1] == f"audit.flush: unknown; known here are {known}"

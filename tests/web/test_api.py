@@ -264,3 +264,19 @@ async def test_metrics_name_no_customer(portal: Portal):
 
     assert 'route="/api/v1/recommendations/{customer}"' in text
     assert "very-secret-customer" not in text
+
+
+async def test_who_refuses_recommendations_gets_none(portal: Portal):
+    """From his statement on, whatever the worker does; the answer says why. A tombstone unsays it."""
+    await portal.put(topology.SERVING_MODELS, serving_model(4, "securities"), "products")
+    said = m.ConsentsStated(customer="c-1", permitted=(), refused=(m.Purpose.RECOMMENDATIONS,), stated_at_ms=1)
+    await portal.put(topology.CONSENTS, said, "c-1")
+    refused = await (await portal.client.get("/api/v1/recommendations/c-1")).json()
+    other = await (await portal.client.get("/api/v1/recommendations/c-2")).json()
+    await portal.own.append([Outgoing(topology.CONSENTS.full_name(BANK), 0, b"c-1", None)])
+    await asyncio.sleep(0.3)
+    unsaid = await (await portal.client.get("/api/v1/recommendations/c-1")).json()
+
+    assert (refused["items"], refused["withheld"]) == ([], "The customer does not permit recommendations.")
+    assert (len(other["items"]), other["withheld"]) == (len(unsaid["items"]), None)
+    assert unsaid["items"]

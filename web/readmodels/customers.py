@@ -15,6 +15,7 @@ from federation import messages as m
 from federation.heads.head import Vector
 from federation.heads.products import Catalogue, Offer
 from streams import topology
+from streams.settings import PurposesSettings
 
 FEEDBACK_REMEMBERED_MAX: Final = 100_000
 
@@ -31,16 +32,20 @@ class LoadedModel:
 class Recommendation:
     """An answer: offers, likeliest first, and what they rest on."""
 
-    offers: tuple[Offer, ...]
+    offers: tuple[Offer, ...]  # None for whom `withheld` says.
     model: m.ServingModel
     known: bool  # False: a customer never heard of, answered as one who holds nothing.
+    withheld: bool = False  # The customer does not permit recommendations.
 
 
 class Customers:
-    """Fold of profiles.v1, serving_models.v1 and feedback.v1 of one institution."""
+    """Fold of profiles.v1, consents.v1, serving_models.v1 and feedback.v1 of one institution."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, purposes: PurposesSettings) -> None:
+        """`purposes`: what holds for a customer who has stated nothing."""
         self._catalogue = catalogue
+        self._purposes = purposes
+        self._consents: dict[str, m.ConsentsStated] = {}
         self.products = frozenset(product.id for product in catalogue.products)
         self.profiles: dict[str, m.CustomerProfile] = {}
         self.models: dict[m.HeadName, LoadedModel] = {}
@@ -50,6 +55,8 @@ class Customers:
         """Fold one message; a model of another layout is refused with ValueError."""
         if isinstance(message, m.CustomerProfile):
             self.profiles[message.customer] = message
+        elif isinstance(message, m.ConsentsStated):
+            self._consents[message.customer] = message
         elif isinstance(message, m.FeedbackGiven):
             self.remember(message)
         elif isinstance(message, m.ServingModel):
@@ -58,9 +65,19 @@ class Customers:
             self.models[message.head] = LoadedModel(message, np.frombuffer(message.vector, dtype="<f8"))
 
     def forget(self, topic: str, key: str) -> None:
-        """A tombstone: the customer's profile is gone."""
+        """A tombstone: the customer's profile is gone, or what he said of his data; with the profile, what feedback he gave."""
         if topic == topology.PROFILES.name:
             self.profiles.pop(key, None)
+            for event_id in [event_id for event_id, given in self._feedback.items() if given.customer == key]:
+                del self._feedback[event_id]
+        elif topic == topology.CONSENTS.name:
+            self._consents.pop(key, None)
+
+    def permits(self, customer: str, purpose: m.Purpose) -> bool:
+        """Whether a customer's data may be used for a purpose."""
+        said = self._consents.get(customer)
+        stated = None if said is None or purpose not in (*said.permitted, *said.refused) else purpose in said.permitted
+        return self._purposes.of(purpose).permits(stated)
 
     def remember(self, feedback: m.FeedbackGiven) -> None:
         """Keep the feedback's key, so that the same key again is answered as a duplicate."""
@@ -78,5 +95,7 @@ class Customers:
         if loaded is None:
             return None
         profile = self.profiles.get(customer)
+        if not self.permits(customer, m.Purpose.RECOMMENDATIONS):
+            return Recommendation((), loaded.described, profile is not None, withheld=True)
         held, dismissed = (profile.held, profile.dismissed) if profile else ((), ())
         return Recommendation(self._catalogue.rank(loaded.vector, held, dismissed, most), loaded.described, profile is not None)

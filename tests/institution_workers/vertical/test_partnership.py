@@ -373,6 +373,24 @@ async def test_who_withdraws_consent_is_listed_no_longer(world):
     assert world.partner.people.actives(["person 30"]) == [()]
 
 
+@pytest.mark.parametrize("refused", [m.Purpose.LEARNING, m.Purpose.FEDERATION])
+async def test_who_refuses_on_the_topic_of_consents_is_listed_no_longer(world, refused):
+    """From his statement on, and his later events do not bring him back; when he permits it again, the next one does."""
+    await world.quiet()
+
+    def observed(event_id):
+        return m.AttributesObserved(
+            event_id=event_id, customer="person 30", occurred_at_ms=9, consented=True, numbers={"late": 1.0}, categories={}
+        )
+
+    for said, listed in (((), (refused,)), 59), (((refused,), ()), 60):
+        stated = m.ConsentsStated(customer="person 30", permitted=said[0], refused=said[1], stated_at_ms=1)
+        await world.put("partner.consents.v1", stated, b"person 30")
+        await world.put("partner.events.attributes.v1", observed(f"w{listed}"))
+        await world.quiet()
+        assert world.partner.people.counts()[0] == listed
+
+
 # --- who is named -----------------------------------------------------------------------------------------------
 async def forged(world, sender, part, keys=None):
     keys = keys or world.parties[sender].keys

@@ -15,6 +15,7 @@ from federation import messages as m
 from federation.heads.credit import CreditEncoder
 from federation.heads.features import FeatureSchema
 from federation.vertical.effects import Parties
+from institution_workers.consents import Consents
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
 from institution_workers.vertical.bank_desk import BankDesk
@@ -29,7 +30,7 @@ from streams.courier import Courier
 from streams.memory import MemoryLog
 from streams.parties import Parties as KnownParties
 from streams.ports import Outgoing
-from streams.settings import VerticalSettings
+from streams.settings import PurposesSettings, VerticalSettings
 from streams.signed import open_record
 from streams.topology import (
     APPLICATIONS,
@@ -112,7 +113,8 @@ class Party:
             world.log, self.store, self.people, self.runs, bank, speakers, courier, registry, own=own, clock=clock, entropy=entropy
         )
         self.intake = Intake(
-            world.log, self.store, self.people, speakers[1], self.encoder, name=self.name, is_bank=self.name == BANK, clock=clock, future_ms=10**9
+            world.log, self.store, self.people, speakers[1], self.encoder, name=self.name, is_bank=self.name == BANK, clock=clock, future_ms=10**9,
+            consents=Consents(self.store.database, PurposesSettings()),
         )  # fmt: skip
         self.parts = [self.intake, self.runs, self.scores]
         if bank is not None:
@@ -185,8 +187,8 @@ class World:
                 )
                 await self.put(ATTRIBUTES.full_name(PARTNER), seen)
 
-    async def put(self, topic, message):
-        await self.log.append([Outgoing(topic, 0, b"", encode(message))])
+    async def put(self, topic, message, key=b""):
+        await self.log.append([Outgoing(topic, 0, key, encode(message))])
 
     async def ask(self, verb, *, customer="", policy=m.OverlapPolicy.SHOWN, warm=False, wait_ms=600_000):
         """A request of the bank's own systems; its id."""
