@@ -12,8 +12,8 @@ from federation.rounds.effects import Event, Received
 from federation.rounds.head_coordinator_state import HeadCoordinatorState
 from federation.rounds.head_transcript import LaneKey, lane_key
 from federation.rounds.phases import RoundPhase
-from federation.rounds.transcript import LaneMessage
-from streams.telemetry import CONTRIBUTIONS, ROUND_NUMBER, ROUND_SECONDS, ROUND_STATE
+from federation.rounds.transcript import LaneMessage, Transcript
+from streams.telemetry import CONTRIBUTIONS, DROPOUTS, MODEL_PUBLISHED, ROUND_NUMBER, ROUND_SECONDS, ROUND_STATE
 
 
 class Measures:
@@ -37,6 +37,7 @@ class Measures:
         elif before.head.gathering is not None and after.head.gathering is None:
             if isinstance(message, GroupsMerged):
                 self._ended(self._head, "published", message.published_at_ms - before.head.opened_at_ms)
+                self._published(message.published_at_ms)
             elif isinstance(message, MergeAbandoned):
                 self._ended(self._head, "abandoned", message.abandoned_at_ms - before.head.opened_at_ms)
 
@@ -50,12 +51,22 @@ class Measures:
             lane, opened_ms = str(was.lane), was.round.opened.opened_at_ms
             if isinstance(message, ModelPublished):
                 self._ended(lane, "published", message.published_at_ms - opened_ms)
+                self._published(message.published_at_ms)
+                self._dropped(was, len(message.contributors))
                 CONTRIBUTIONS.labels(head=self._head, result="summed").inc(len(message.contributors))
             elif isinstance(message, SumOpened):
                 self._ended(lane, "summed", message.opened_at_ms - opened_ms)
+                self._dropped(was, len(message.contributors))
                 CONTRIBUTIONS.labels(head=self._head, result="summed").inc(len(message.contributors))
             elif isinstance(message, RoundAbandoned):
                 self._ended(lane, "abandoned", message.abandoned_at_ms - opened_ms)
+
+    def _published(self, at_ms: int) -> None:
+        MODEL_PUBLISHED.labels(head=self._head).set(at_ms / 1000)
+
+    def _dropped(self, known: Transcript, contributors: int) -> None:
+        ready = known.current.peers if known.current else ()
+        DROPOUTS.labels(head=self._head).inc(max(0, len(ready) - contributors))
 
     def _ended(self, lane: str, outcome: str, lasted_ms: int) -> None:
         ROUND_SECONDS.labels(head=lane, outcome=outcome).observe(max(0, lasted_ms) / 1000)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
@@ -21,7 +22,7 @@ from aggregator_worker.chunk_owner import ChunkOwner
 from aggregator_worker.head_shell import HeadShell
 from aggregator_worker.office import Office, SystemClock
 from aggregator_worker.rereading import ends_of
-from aggregator_worker.watchdog import Watchdog
+from aggregator_worker.watchdog import Partition, Watchdog
 from federation.errors import OwnFault
 from federation.heads.credit import CreditEncoder
 from federation.heads.fraud import FraudEncoder
@@ -39,11 +40,12 @@ from streams.courier import Courier
 from streams.expiry import EXPIRING, ExpiryWatch
 from streams.identity import KEEP_UP_S, Identity, key_file
 from streams.kafka import KafkaLog
+from streams.ops import open_ops
 from streams.parties import Parties
 from streams.ports import LogUnavailable
 from streams.runner import GRACE_S
 from streams.settings import AggregatorProcess, HeadSettings
-from streams.telemetry import DEGRADED, configure_logging, serve_metrics
+from streams.telemetry import DEGRADED, LAG_RECORDS, configure_logging
 from streams.tls import Tls, open_tls
 from streams.topology import Role
 
@@ -143,8 +145,7 @@ async def run(settings: AggregatorProcess, *, layout_of: Callable[[HeadName], La
     LogUnavailable, LogRefused, OwnFault or Broken say what; SettingsError for keys and certificates that cannot be used.
     """
     configure_logging(settings.ops.log_level)
-    if settings.ops.metrics_port is not None:
-        serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
+    open_ops(settings.ops)
     failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     def on_failure(failure: BaseException) -> None:
@@ -253,6 +254,16 @@ async def _watch(door: FaustDoor, office: Office) -> None:
             _log.warning("the federation's log is away", reason=str(away))
             continue
         DEGRADED.labels(part="kafka").set(0)
+        _show_lag(ends, door.handled)
         stuck = watchdog.look(ends, door.handled, asyncio.get_running_loop().time())
         if stuck:
             raise LogUnavailable(f"no record of {', '.join(f'{topic}/{number}' for topic, number in stuck)} handled for {PATIENCE_S:g} s")
+
+
+def _show_lag(ends: Mapping[Partition, int], handled: Mapping[Partition, int]) -> None:
+    """Records that wait, by topic. A partition of which nothing was handled since the start counts as read: nobody knows its place."""
+    waiting: Counter[str] = Counter()
+    for partition, end in ends.items():
+        waiting[partition[0]] += max(0, end - handled.get(partition, end))
+    for topic, records in waiting.items():
+        LAG_RECORDS.labels(topic=topic).set(records)

@@ -27,10 +27,11 @@ from audit.warehouse import Warehouse, WarehouseError, embedded_directory
 from streams.access import Principal, alone
 from streams.codec import encode
 from streams.kafka import KafkaLog
+from streams.ops import open_ops
 from streams.parties import Parties
 from streams.ports import Log, LogReader, LogUnavailable, Position, Record
 from streams.settings import AuditProcess, read_private_file
-from streams.telemetry import AUDIT_ENTRIES, AUDIT_INDEX_LAG, serve_metrics
+from streams.telemetry import AUDIT_APPEND_SECONDS, AUDIT_ENTRIES, AUDIT_INDEX_LAG, DEGRADED
 from streams.tls import open_tls
 from streams.topology import Role
 
@@ -85,6 +86,7 @@ class Writer:
             try:
                 await self._follow(stop)
             except LogUnavailable as error:
+                DEGRADED.labels(part="federation").set(1)
                 await pause.after(error, stop, anew=self.written > before)
 
     async def _keep_indexed(self, index: Index, stop: asyncio.Event) -> None:
@@ -96,7 +98,9 @@ class Writer:
             try:
                 self.indexed = await index.catch_up(self._ledger)
                 AUDIT_INDEX_LAG.set(self._ledger.size - self.indexed)
+                DEGRADED.labels(part="clickhouse").set(0)
             except WarehouseError as error:
+                DEGRADED.labels(part="clickhouse").set(1)
                 AUDIT_INDEX_LAG.set(self._ledger.size - self.indexed)
                 if stop.is_set():
                     _log.warning("the index stays behind the ledger", error=str(error), entries=self._ledger.size - self.indexed)
@@ -113,6 +117,7 @@ class Writer:
             stack.push_async_callback(self._source.close)
             reader = await self._log.reader([Position(self._source.topic, 0, self._next_offset())])
             stack.push_async_callback(reader.close)
+            DEGRADED.labels(part="federation").set(0)
             await self._source.safe(self._next_offset(), self._ledger.size)
             while not stop.is_set():
                 if records := await self._batch(reader, stop):
@@ -136,7 +141,8 @@ class Writer:
     async def _write(self, records: Sequence[Record]) -> None:
         logged = await self._source.judged(records)
         # In a thread: a sync may take as long as the disk likes, and whoever asks the desk should not wait for it.
-        await asyncio.to_thread(self._ledger.append, [encode(each) for each in logged])
+        with AUDIT_APPEND_SECONDS.time():
+            await asyncio.to_thread(self._ledger.append, [encode(each) for each in logged])
         self._grown.set()
         self.written += len(logged)
         AUDIT_ENTRIES.inc(len(logged))
@@ -198,8 +204,7 @@ def _source_of(settings: AuditProcess, log: Log) -> Source:
 async def serve(settings: AuditProcess, log: Log, stop: asyncio.Event) -> None:
     """Write and answer until `stop`; closes `log`. Errors as `run`."""
     audit = settings.audit
-    if settings.ops.metrics_port is not None:
-        serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
+    open_ops(settings.ops)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(log.close)
         index = None

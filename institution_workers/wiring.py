@@ -23,11 +23,12 @@ from streams.access import Principal
 from streams.courier import Courier
 from streams.identity import Identity, key_file
 from streams.kafka import KafkaLog
+from streams.ops import open_ops
 from streams.parties import Parties
 from streams.ports import Log
 from streams.settings import InstitutionProcess, PrivacySettings
 from streams.signed import seal_record
-from streams.telemetry import configure_logging, serve_metrics
+from streams.telemetry import EPSILON_MAX, configure_logging
 from streams.tls import open_tls
 from streams.topology import SERVING_MODELS, Cluster, Role
 
@@ -103,8 +104,9 @@ async def run(settings: InstitutionProcess) -> None:
     LogUnavailable, LogRefused, SettingsError and OwnFault (StateUnusable among them) are each a sentence for the operator.
     """
     configure_logging(settings.ops.log_level)
-    if settings.ops.metrics_port is not None:
-        serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
+    open_ops(settings.ops)
+    for head in settings.institution.heads:
+        EPSILON_MAX.labels(head=head.value).set(settings.institution.privacy_of(head).epsilon)
     store = Store.open(settings.institution.state_dir, settings.party.name)
     worker = Principal(settings.party.name, Role.INSTITUTION)
     own, federation = (

@@ -21,7 +21,7 @@ from streams.codec import encode
 from streams.courier import Courier
 from streams.identity import Identity
 from streams.ports import Clock, Log, LogUnavailable, Outgoing
-from streams.telemetry import DEGRADED
+from streams.telemetry import DEGRADED, EPSILON_SPENT, LEFT_OUT
 from streams.topology import PROGRESS
 
 WAIT_MS: Final = 100
@@ -117,9 +117,11 @@ class Reporting:
     def progress(self, status: InstitutionStatus) -> LearningProgress:
         """What the institution itself is told besides."""
         left_out = self._study.learner.counts.get(f"{Count.EXHAUSTED.value}.{status.head.value}", 0)
-        return LearningProgress(
-            head=status.head, status=status, customers_left_out=left_out, epsilon_spent=self._study.epsilon_spent(status.head)
-        )
+        spent = self._study.epsilon_spent(status.head)
+        LEFT_OUT.labels(head=status.head.value).set(left_out)
+        if spent is not None:
+            EPSILON_SPENT.labels(head=status.head.value).set(spent)
+        return LearningProgress(head=status.head, status=status, customers_left_out=left_out, epsilon_spent=spent)
 
 
 class Worker:

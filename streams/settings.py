@@ -521,9 +521,9 @@ class OpsSettings(_Section):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least grave log line written to stderr."""
-    metrics_host: str = "127.0.0.1"
-    """Where Prometheus reads the metrics."""
-    metrics_port: Port | None = None
+    host: str = "127.0.0.1"
+    """The address where metrics and health are asked for; for the operator's network only."""
+    port: Port | None = None
     """Its port, 0 for a free one; absent: not served."""
 
 

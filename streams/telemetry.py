@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import structlog
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, generate_latest, start_http_server
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, generate_latest
 
 SOFTWARE_VERSION: Final = version("riverbank")
 
@@ -32,6 +32,19 @@ ROUND_SECONDS: Final = Histogram(
     "riverbank_round_duration_seconds", "From opening a round to its end", ["head", "outcome"], buckets=_ROUND_SECONDS
 )
 CONTRIBUTIONS: Final = Counter("riverbank_round_contributions_total", "Masked updates, by what became of them", ["head", "result"])
+DROPOUTS: Final = Counter("riverbank_round_dropouts_total", "Members of a round that are not in what came of it", ["head"])
+MODEL_PUBLISHED: Final = Gauge("riverbank_model_published_timestamp_seconds", "When the head's newest global model was published", ["head"])
+EPSILON_SPENT: Final = Gauge(
+    "riverbank_privacy_epsilon_spent",
+    "What the head's rounds may have cost a customer of this institution so far, at the policy's delta",
+    ["head"],
+)
+EPSILON_MAX: Final = Gauge(
+    "riverbank_privacy_epsilon_limit", "What the institution's policy lets a customer lose; +Inf: anything", ["head"]
+)
+LEFT_OUT: Final = Gauge(
+    "riverbank_privacy_customers_left_out", "Times that a customer was left out of a contribution because the budget was spent", ["head"]
+)
 FAULTS: Final = Counter("riverbank_faults_total", "Messages refused because their sender broke the protocol", ["kind"])
 SENT_BYTES: Final = Counter("riverbank_sent_bytes_total", "Values of records sent", ["topic"])
 # --- serving -----------------------------------------------------------------------------------------------------
@@ -42,6 +55,9 @@ HTTP_SECONDS: Final = Histogram("riverbank_http_request_seconds", "From a reques
 CERTIFICATE_SECONDS: Final = Gauge("riverbank_certificate_expiry_seconds", "Until a party's newest certificate expires", ["party"])
 DEGRADED: Final = Gauge("riverbank_degraded", "1 while something this process needs is away, else 0", ["part"])
 AUDIT_ENTRIES: Final = Counter("riverbank_audit_entries_total", "Entries appended to the audit's ledger")
+AUDIT_APPEND_SECONDS: Final = Histogram(
+    "riverbank_audit_append_seconds", "Writing and syncing one batch of entries to the audit's ledger", buckets=_ROUND_SECONDS
+)
 AUDIT_INDEX_LAG: Final = Gauge("riverbank_audit_index_lag_entries", "Entries of the audit's ledger that ClickHouse does not have yet")
 AUDIT_SECONDS: Final = Histogram(
     "riverbank_audit_index_seconds", "Writing one batch of audit entries to ClickHouse", buckets=_ROUND_SECONDS
@@ -53,12 +69,6 @@ BUILD.info({"version": SOFTWARE_VERSION, "python": sys.version.split()[0]})
 def rendered_metrics() -> bytes:
     """Every metric of this process in Prometheus' text format."""
     return generate_latest(REGISTRY)
-
-
-def serve_metrics(host: str, port: int) -> int:
-    """Serve the metrics over HTTP in a daemon thread; the port, which is chosen when `port` is 0. OSError if it is taken."""
-    server, _ = start_http_server(port, host)
-    return int(server.server_port)
 
 
 def configure_logging(level: str) -> None:

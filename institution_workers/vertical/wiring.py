@@ -31,10 +31,11 @@ from streams.access import Principal
 from streams.courier import Courier
 from streams.identity import Identity, key_file
 from streams.kafka import KafkaLog
+from streams.ops import open_ops
 from streams.parties import Parties as KnownParties
 from streams.ports import Log
 from streams.settings import SettingsError, VerticalProcess
-from streams.telemetry import configure_logging, serve_metrics
+from streams.telemetry import configure_logging
 from streams.tls import open_tls
 from streams.topology import Cluster, Role
 
@@ -96,8 +97,7 @@ def _require_layout(store: Store, encoder: CreditEncoder) -> None:
 async def run(settings: VerticalProcess) -> None:
     """Work until cancelled (streams.runner does so at SIGTERM), or until something fails, which is raised."""
     configure_logging(settings.ops.log_level)
-    if settings.ops.metrics_port is not None:
-        serve_metrics(settings.ops.metrics_host, settings.ops.metrics_port)
+    open_ops(settings.ops)
     store = Store.open(settings.vertical.state_dir, settings.party.name)
     worker = Principal(settings.party.name, Role.INSTITUTION)
     own, federation = (

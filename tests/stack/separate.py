@@ -73,7 +73,7 @@ class Site:
     @property
     def measured(self) -> dict[str, Any]:
         """Settings that serve metrics on the host's own address."""
-        return {"ops": {"metrics_host": self.host.address, "metrics_port": METRICS_PORT}}
+        return {"ops": {"host": self.host.address, "port": METRICS_PORT}}
 
     @property
     def recorded(self) -> Path:
