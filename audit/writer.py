@@ -1,4 +1,4 @@
-"""An audit writer: reads its source, judges every record, appends to the ledger, says that it is safe, and has ClickHouse follow.
+"""An audit writer: reads its source, judges every record, appends to the ledger, says that it is safe, signs it, and has ClickHouse follow.
 
 Run as the audit process (`run`), one per federation and one per institution; started by the CLI and the demo.
 Never skips a record: where to read on is in the ledger's last entry, and the index follows the ledger, however far behind it is."""
@@ -22,10 +22,12 @@ from audit.entries import logged_of
 from audit.index import Index
 from audit.ledger import Ledger
 from audit.queries import answer
+from audit.signing import Checkpoints, open_ledger
 from audit.sources import Actions, Exchanges, Source
 from audit.warehouse import Warehouse, WarehouseError, embedded_directory
 from streams.access import Principal, alone
 from streams.codec import encode
+from streams.identity import Identity, key_file
 from streams.kafka import KafkaLog
 from streams.ops import open_ops
 from streams.parties import Parties
@@ -47,12 +49,14 @@ class Writer:
     """Moves records from its source into the ledger, and from there into the warehouse, if there is one."""
 
     def __init__(
-        self, log: Log, ledger: Ledger, index: Index | None, source: Source, *, batch_records: int = 500, flush_ms: int = 500
-    ) -> None:
+        self, log: Log, ledger: Ledger, index: Index | None, source: Source, checkpoints: Checkpoints | None = None, *,
+        batch_records: int = 500, flush_ms: int = 500,
+    ) -> None:  # fmt: skip
         self._log = log
         self._ledger = ledger
         self._index = index
         self._source = source
+        self._checkpoints = checkpoints
         self._batch_records = batch_records
         self._flush_s = flush_ms / 1000
         self._grown = asyncio.Event()
@@ -73,7 +77,10 @@ class Writer:
             async with asyncio.TaskGroup() as group:
                 if self._index is not None:
                     group.create_task(self._keep_indexed(self._index, stop))
+                if self._checkpoints is not None:
+                    group.create_task(self._checkpoints.collect(stop))
                 await self._keep_written(stop)
+                await self._sign_at_last()
                 self._complete = True
                 self._grown.set()
         except ExceptionGroup as failures:
@@ -122,6 +129,15 @@ class Writer:
             while not stop.is_set():
                 if records := await self._batch(reader, stop):
                     await self._write(records)
+                if self._checkpoints is not None:
+                    await self._checkpoints.sign_if_due(self._ledger)
+
+    async def _sign_at_last(self) -> None:
+        if self._checkpoints is not None:
+            try:
+                await self._checkpoints.sign(self._ledger)
+            except LogUnavailable as error:
+                _log.warning("the last checkpoint is said at the next start", error=str(error))
 
     def _next_offset(self) -> int:
         last = next(self._ledger.read(self._ledger.size - 1), None) if self._ledger.size else None
@@ -194,11 +210,24 @@ def _log_of(settings: AuditProcess) -> KafkaLog:
     return KafkaLog(federation.bootstrap, client_id=ourselves.name, tls=open_tls(federation.tls, ourselves))
 
 
-def _source_of(settings: AuditProcess, log: Log) -> Source:
+class _WallClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+        return time.time_ns() // 1_000_000
+
+
+def _source_of(settings: AuditProcess, log: Log, ledger_dir: Path) -> tuple[Source, Checkpoints | None]:
     if settings.audit.institution is not None:
-        return Actions(settings.audit.institution, log)
-    federation = settings.federation
-    return Exchanges(Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key)))
+        return Actions(settings.audit.institution, log), None
+    federation, party = settings.federation, settings.party
+    parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
+    if party is None:
+        return Exchanges(parties), None
+    identity = Identity(party.name, parties, key_file(party))
+    clock, every_ms = _WallClock(), settings.audit.checkpoint_ms
+    return Exchanges(parties), Checkpoints(ledger_dir, log, parties, identity, clock=clock, every_ms=every_ms)
 
 
 async def serve(settings: AuditProcess, log: Log, stop: asyncio.Event) -> None:
@@ -212,14 +241,14 @@ async def serve(settings: AuditProcess, log: Log, stop: asyncio.Event) -> None:
             warehouse = await Warehouse.open(audit.dsn, password_in(audit.password_file), wait_s=_OWN_WAIT_S)
             stack.push_async_callback(warehouse.close)
             index = Index(warehouse)
-        ledger = Ledger.open(audit.ledger_dir)
+        ledger = open_ledger(audit.ledger_dir)
         stack.callback(ledger.close)
-        source = _source_of(settings, log)
+        source, checkpoints = _source_of(settings, log, audit.ledger_dir)
         await (await log.reader([Position(source.topic, 0, 0)])).close()  # A wrong address is said now, not waited for.
         directory = None if audit.dsn is None else embedded_directory(audit.dsn)
         if directory is not None:
             await stack.enter_async_context(open_desk(directory, partial(answer, warehouse)))
-        writer = Writer(log, ledger, index, source, batch_records=audit.batch_records, flush_ms=audit.flush_ms)
+        writer = Writer(log, ledger, index, source, checkpoints, batch_records=audit.batch_records, flush_ms=audit.flush_ms)
         _log.info("audit writer ready", dsn=audit.dsn, entries=ledger.size)
         await writer.run(stop)
         _log.info("audit writer stopped", written=writer.written, refused=writer.refused.total())

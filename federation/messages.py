@@ -170,6 +170,7 @@ class PartyRole(StrEnum):
     INSTITUTION = "institution"
     AGGREGATOR = "aggregator"
     OPERATOR = "operator"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +259,68 @@ class CertificateRequest:
     """Over the fields above, with the key asked for: its owner has it."""
     by_previous: bytes | None
     """The same with the key certified before, when keys are renewed in good order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointCosigned:
+    """A witness has seen this checkpoint go on from every one it cosigned before."""
+
+    origin: str
+    """The log."""
+    actor: str
+    """The witness."""
+    size: int
+    """The checkpoint's size."""
+    root: bytes
+    """The checkpoint's root."""
+    line: str
+    """The cosignature, a line of the note (C2SP tlog-cosignature)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRefused:
+    """A witness was shown a history that does not go on from the one it knows."""
+
+    origin: str
+    """The log."""
+    actor: str
+    """The witness."""
+    at_ms: int
+    """When."""
+    kind: str
+    """split_view, rollback or inconsistent."""
+    note: str
+    """What it was shown, whole: the log's own signature is the evidence."""
+    known_size: int
+    """Of the checkpoint it cosigned last."""
+    known_root: bytes
+    """Of the checkpoint it cosigned last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistencyShown:
+    """That the audit's tree begins with the one it was at a smaller size (RFC 9162, section 2.1.4)."""
+
+    size: int
+    """How many entries the smaller tree has."""
+    path: tuple[bytes, ...]
+    """The proof's hashes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSigned:
+    """The audit says how large it is and what its root is. Compacted by origin and actor: the newest counts."""
+
+    origin: str
+    """The log: federation/party."""
+    actor: str
+    """Whose log it is: the audit."""
+    at_ms: int
+    """When it was signed."""
+    note: str
+    """The checkpoint with the log's signature, a C2SP signed note."""
+    proofs: tuple[ConsistencyShown, ...]
+    """That it goes on from the checkpoint before, and from those that the witnesses cosigned last."""
 
 
 class HeadName(StrEnum):
@@ -1910,6 +1973,10 @@ Message = (
     | CertificateAnswer
     | TransportRequested
     | CertificateRequest
+    | CheckpointCosigned
+    | CheckpointRefused
+    | ConsistencyShown
+    | CheckpointSigned
     | ChunkRefused
     | ChunkSummed
     | ConsentsStated

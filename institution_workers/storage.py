@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
+from audit.checkpoints import Checkpoint
 from federation.errors import OwnFault
 from streams.ports import Outgoing, Record
 from streams.topology import Cluster
@@ -64,6 +65,7 @@ CREATE TABLE party_records (
 CREATE TABLE consents (
   customer TEXT NOT NULL, purpose TEXT NOT NULL, permitted INTEGER NOT NULL, PRIMARY KEY (customer, purpose)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE witnessed (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE profiles (
   customer TEXT PRIMARY KEY, held TEXT NOT NULL, dismissed TEXT NOT NULL, segment TEXT, consented INTEGER NOT NULL,
   updated_at_ms INTEGER NOT NULL
@@ -187,6 +189,17 @@ class Store:
         """Keep the record, in place of an earlier one with its key."""
         row = (record.topic, record.key or b"", record.offset, record.timestamp_ms, record.value)
         self.database.execute("INSERT OR REPLACE INTO party_records VALUES (?, ?, ?, ?, ?)", row)
+
+    # --- the audit, as its witness ----------------------------------------------------------------------------------
+    def witnessed(self, origin: str) -> Checkpoint | None:
+        """The checkpoint of this log that was cosigned last."""
+        row = self.database.execute("SELECT size, root FROM witnessed WHERE origin = ?", (origin,)).fetchone()
+        return None if row is None else Checkpoint(origin, int(row[0]), bytes(row[1]))
+
+    def set_witnessed(self, checkpoint: Checkpoint) -> None:
+        """It is about to be cosigned."""
+        row = (checkpoint.origin, checkpoint.size, checkpoint.root)
+        self.database.execute("INSERT OR REPLACE INTO witnessed VALUES (?, ?, ?)", row)
 
     # --- journal ------------------------------------------------------------------------------------------------
     def journal(self, cluster: Cluster, records: Iterable[Outgoing]) -> None:

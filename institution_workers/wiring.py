@@ -18,6 +18,7 @@ from institution_workers.remembered_parties import RememberedParties
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
 from institution_workers.study import Study, Terms
+from institution_workers.witnessing import Witnessing
 from institution_workers.worker import Reporting, Worker
 from streams.access import Principal
 from streams.courier import Courier
@@ -87,6 +88,7 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
     return Worker(
         learning,
         participation,
+        Witnessing(federation, store, parties, identity, courier, clock=clock),
         Reporting(study, learning, own, courier, institution=party, clock=clock),
         identity,
         status_ms=institution.status_ms,

@@ -32,7 +32,7 @@ _LOG = structlog.get_logger()
 
 
 class Stepping(Protocol):
-    """What the worker drives: `Learning` and `Participation`."""
+    """What the worker drives: `Learning`, `Participation`, `Witnessing`."""
 
     async def open(self) -> None:
         """Begin, or begin anew."""
@@ -125,12 +125,15 @@ class Reporting:
 
 
 class Worker:
-    """Four loops; the first error that is not an absent broker ends them all."""
+    """Five loops; the first error that is not an absent broker ends them all."""
 
-    def __init__(self, learning: Stepping, participation: Stepping, reporting: Reporting, identity: Identity, *, status_ms: int) -> None:
+    def __init__(
+        self, learning: Stepping, participation: Stepping, witnessing: Stepping, reporting: Reporting, identity: Identity, *, status_ms: int
+    ) -> None:
         self._identity: Final = identity
         self._learning: Final = learning
         self._participation: Final = participation
+        self._witnessing: Final = witnessing
         self._reporting: Final = reporting
         self._status_seconds = status_ms / 1000
 
@@ -147,6 +150,7 @@ class Worker:
             works = (
                 patiently("own cluster", self._learning.step, self._learning.close),
                 patiently("federation", self._participation.step, self._participation.close),
+                patiently("audit's checkpoints", self._witnessing.step, self._witnessing.close),
                 patiently("status", self._report, _nothing),
                 patiently("parties", self._identity.step, self._identity.close),
             )
@@ -158,7 +162,7 @@ class Worker:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            await asyncio.gather(self._learning.close(), self._participation.close(), self._identity.close())
+            await asyncio.gather(self._learning.close(), self._participation.close(), self._witnessing.close(), self._identity.close())
 
     async def _report(self, _wait_ms: int) -> None:
         loop = asyncio.get_running_loop()

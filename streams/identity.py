@@ -50,6 +50,11 @@ class Identity:
         self._serial = 0
         self._expiry: Final = ExpiryWatch()
 
+    @property
+    def verify_key(self) -> bytes:
+        """The public half of what `sign` signs with, 32 bytes."""
+        return self._signing.verify_key
+
     def sign(self, signed: bytes) -> bytes:
         """The signature of our current key."""
         return self._signing.sign(signed)

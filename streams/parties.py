@@ -125,6 +125,10 @@ class Parties:
         if self.directory.newest(sender).role is not role:
             raise PeerFault("wrong_role", f"only an {role.value} says this", accused=sender)
 
+    def verify_keys(self, party: str) -> tuple[bytes, ...]:
+        """Every key that is known now to be certified for a party, the newest first."""
+        return self.directory.verify_keys(party)
+
     def unfit(self, institution: str, now_ms: int) -> str | None:
         """Why nothing is to be done with this institution, by what is known now: a clause that follows its name; None if it is a member."""
         if institution in self.directory.acceptable(now_ms, PartyRole.INSTITUTION):

@@ -412,6 +412,8 @@ class AuditSettings(_Section):
     """Entries written at once."""
     flush_ms: Annotated[int, Field(ge=0, le=_DAY_MS)] = 500
     """An entry waits no longer than this for others to be written with; 0: not at all."""
+    checkpoint_ms: Duration = 60_000
+    """The federation's audit signs a checkpoint at most this often, and only when it has grown."""
 
     @model_validator(mode="after")
     def _whose(self) -> Self:
@@ -571,10 +573,18 @@ class AggregatorProcess(_Process):
 
 
 class AuditProcess(_Process):
-    """Everything the audit writer is told."""
+    """Everything an audit writer is told."""
 
     federation: FederationSettings
     audit: AuditSettings
+    party: PartySettings | None = None
+    """Who signs the federation's audit; absent: nobody does, and no witness can cosign it."""
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if self.audit.institution is not None and self.party is not None:
+            raise ValueError("party signs the federation's audit: an institution's own has none")
+        return self
 
 
 class VerticalProcess(_Process):

@@ -59,6 +59,8 @@ AUDIT_APPEND_SECONDS: Final = Histogram(
     "riverbank_audit_append_seconds", "Writing and syncing one batch of entries to the audit's ledger", buckets=_ROUND_SECONDS
 )
 AUDIT_INDEX_LAG: Final = Gauge("riverbank_audit_index_lag_entries", "Entries of the audit's ledger that ClickHouse does not have yet")
+CHECKPOINT_SIZE: Final = Gauge("riverbank_audit_checkpoint_entries", "Entries that the audit's newest signed checkpoint covers")
+CHECKPOINT_COSIGNATURES: Final = Gauge("riverbank_audit_checkpoint_cosignatures", "Witnesses of the audit's best checkpoint")
 AUDIT_SECONDS: Final = Histogram(
     "riverbank_audit_index_seconds", "Writing one batch of audit entries to ClickHouse", buckets=_ROUND_SECONDS
 )

@@ -167,6 +167,11 @@ VERTICAL_STATUS: Final = _federation(
 AUDIT: Final = _federation(
     "audit.v1", (m.AuditEntry,), "entry_id", {_R.INSTITUTION, _R.AGGREGATOR, _R.OPERATOR}, frozenset({_R.AUDIT}), keep=30 * 24
 )
+# Compacted: the audit's newest checkpoint, and of each witness its newest word on one.
+CHECKPOINTS: Final = _federation(
+    "checkpoints.v1", (m.CheckpointSigned, m.CheckpointCosigned, m.CheckpointRefused), "origin, actor", {_R.AUDIT, _R.INSTITUTION},
+    frozenset({_R.AUDIT, _R.INSTITUTION, _R.PORTAL, _R.CONSOLE}), keep=None,
+)  # fmt: skip
 
 OWN_TOPICS: Final = (
     CONSENTS,
@@ -198,6 +203,7 @@ FEDERATION_TOPICS: Final = (
     VERTICAL_SCORES,
     VERTICAL_STATUS,
     AUDIT,
+    CHECKPOINTS,
 )
 LANE_TOPICS: Final = (ROUNDS, SUMS, MODELS)  # Partitioned by head: lane_partition.
 EVENT_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK)

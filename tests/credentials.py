@@ -24,6 +24,7 @@ from streams.topology import PARTIES
 
 AGGREGATOR = "aggregator"
 OPERATOR = "operator"
+AUDIT = "audit"
 FAR_MS = 4_000_000_000_000
 PASSPHRASE = "correct horse battery staple"  # noqa: S105  # Of test files only.
 
@@ -47,7 +48,7 @@ class Credentials:
         self.institutions = tuple(sorted(institutions))
         self.ca = ca or Secret(hashlib.sha256(b"the ca of " + federation.encode()).digest())
         self.ca_verify_key = signing_public(self.ca)
-        roles = {AGGREGATOR: m.PartyRole.AGGREGATOR, OPERATOR: m.PartyRole.OPERATOR}
+        roles = {AGGREGATOR: m.PartyRole.AGGREGATOR, OPERATOR: m.PartyRole.OPERATOR, AUDIT: m.PartyRole.AUDIT}
         self.roles = roles | dict.fromkeys(self.institutions, m.PartyRole.INSTITUTION)
         self.keys = {party: keys_of(federation, party) for party in self.roles}
         self.certified = tuple(self.certificate(party) for party in self.roles)

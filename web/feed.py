@@ -102,19 +102,25 @@ async def keep_up(parties: Parties) -> None:
 
 
 def federation_fold(parties: Parties, apply: Callable[[m.Message], None]) -> Fold:
-    """Fold for the signed ROUNDS and STATUS: verified, entitled, then applied."""
+    """Fold for the federation's signed topics: verified, entitled, then applied."""
     rows = {row.full_name(): row for row in topology.FEDERATION_TOPICS}
 
     async def fold(record: Record) -> None:
         if record.value is None:
             return
         opened = await parties.open(record, rows[record.topic])
-        # What an institution says names it; the rest are decisions, which are the aggregator's alone.
-        ours = hasattr(opened.message, "institution")
-        parties.require_role(opened.sender, m.PartyRole.INSTITUTION if ours else m.PartyRole.AGGREGATOR)
+        parties.require_role(opened.sender, _sayer_of(opened.message))
         apply(opened.message)
 
     return fold
+
+
+def _sayer_of(message: m.Message) -> m.PartyRole:
+    if isinstance(message, m.CheckpointSigned):
+        return m.PartyRole.AUDIT
+    # What an institution says names it; the rest are decisions, which are the aggregator's alone.
+    ours = hasattr(message, "institution") or isinstance(message, m.CheckpointCosigned | m.CheckpointRefused)
+    return m.PartyRole.INSTITUTION if ours else m.PartyRole.AGGREGATOR
 
 
 def own_fold(institution: str, parties: Parties, apply: Callable[[m.Message], None], forget: Callable[[str, str], None]) -> Fold:

@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web as http
 from jinja2 import Environment
 
+from audit.history import History
 from federation import messages as m
 from streams.ports import Clock, Entropy
 from web.feed import Feed
@@ -42,6 +43,7 @@ class Window:
     rounds: Rounds
     institutions: Institutions
     partnerships: Partnerships
+    checkpoints: History
     feed: Feed
     clock: Clock
     templates: Environment

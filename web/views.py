@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from audit.history import History
 from federation import messages as m
 from federation.ids import Lane
 from web.readmodels.institutions import SILENT_AFTER_MS, Institutions
@@ -180,8 +181,33 @@ def _epsilon_text(row: RoundRow) -> str:
     return "no noise" if row.epsilon is None else f"{row.epsilon:.3g}"
 
 
+def audit_card(checkpoints: History, now_ms: int) -> dict[str, Any] | None:
+    """The audit's newest checkpoint, how old it is, who cosigned it, and who refuses the audit's history; None before the first."""
+    newest = checkpoints.newest
+    if newest is None:
+        return None
+    return {
+        "entries": f"{newest.checkpoint.size:,}",
+        "root": newest.checkpoint.root.hex(),
+        "age": span_text(max(0, now_ms - newest.at_ms)),
+        "witnesses": sorted(newest.cosigned),
+        "best": None if checkpoints.best is newest or checkpoints.best is None else f"{checkpoints.best.checkpoint.size:,}",
+        "best_witnesses": [] if checkpoints.best is None else sorted(checkpoints.best.cosigned),
+        "refused": [
+            {"witness": said.actor, "kind": said.kind.replace("_", " "), "at": clock_text(said.at_ms), "known": f"{said.known_size:,}"}
+            for _, said in sorted(checkpoints.refused.items())
+        ],
+    }
+
+
 def live_context(
-    rounds: Rounds, institutions: Institutions, partnerships: Partnerships, *, now_ms: int, disconnected_since_ms: int | None
+    rounds: Rounds,
+    institutions: Institutions,
+    partnerships: Partnerships,
+    checkpoints: History,
+    *,
+    now_ms: int,
+    disconnected_since_ms: int | None,
 ) -> dict[str, Any]:
     """Everything `live_main.html` needs."""
     return {
@@ -191,4 +217,5 @@ def live_context(
         "partnerships": partnership_cards(partnerships, now_ms),
         "institutions": institution_rows(rounds, institutions, now_ms),
         "rounds": round_rows(rounds),
+        "audit": audit_card(checkpoints, now_ms),
     }

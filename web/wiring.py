@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 from aiohttp import web as http
 
+from audit.history import History
 from federation import messages as m
 from federation.heads.products import Catalogue
 from streams import telemetry, topology
@@ -64,19 +65,22 @@ def make_window(
 ) -> Window:
     """The window over the federation's log and, for a portal, over its own institution's (name, log)."""
     rounds, known, partnerships = Rounds(), Institutions(), Partnerships()
+    checkpoints = History(parties.directory.federation, parties.verify_keys)
 
     def apply(message: m.Message) -> None:
         if isinstance(message, m.InstitutionStatus):
             known.apply(message)
         elif isinstance(message, m.VerticalStatus):
             partnerships.apply(message)
+        elif isinstance(message, m.CheckpointSigned | m.CheckpointCosigned | m.CheckpointRefused):
+            checkpoints.apply(message)
         else:
             rounds.apply(message)
 
     fold = federation_fold(parties, apply)
-    feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS, topology.VERTICAL_STATUS]), fold, clock)
+    feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS, topology.VERTICAL_STATUS, topology.CHECKPOINTS]), fold, clock)
     institution = None if own is None else _institution(*own, parties, clock, purposes)
-    return Window(rounds, known, partnerships, feed, clock, templates(), identity, entropy, secure, institution)
+    return Window(rounds, known, partnerships, checkpoints, feed, clock, templates(), identity, entropy, secure, institution)
 
 
 def _institution(name: str, log: Log, parties: Parties, clock: Clock, purposes: PurposesSettings) -> Institution:

@@ -101,7 +101,7 @@ class Directory:
         PeerFault: "unknown_sender", "bad_signature", or "stale_certificate" for a key that did not count any more.
         """
         self.newest(sender)  # Else a stranger.
-        signed_under = (each for each in reversed(self.certificates[sender]) if _holds(each.verify_key, signed_bytes, signature))
+        signed_under = (each for each in reversed(self.certificates[sender]) if holds(each.verify_key, signed_bytes, signature))
         certified = next(signed_under, None)
         if certified is None:
             raise PeerFault("bad_signature", "the signature does not match", accused=sender)
@@ -139,6 +139,10 @@ class Directory:
         """The aggregator; None until exactly one is certified."""
         found = self.of_role(PartyRole.AGGREGATOR)
         return found[0] if len(found) == 1 else None
+
+    def verify_keys(self, party: str) -> tuple[bytes, ...]:
+        """Every key the CA certified for a party, the newest first; none for a stranger."""
+        return tuple(each.verify_key for each in reversed(self.certificates.get(party, ())))
 
     def expiring(self, now_ms: int, *, within_ms: int) -> tuple[PartyCertified, ...]:
         """The newest certificates that expire within so long from now, or have."""
@@ -181,7 +185,8 @@ class Directory:
         raise faults[0]
 
 
-def _holds(verify_key: bytes, signed_bytes: bytes, signature: bytes) -> bool:
+def holds(verify_key: bytes, signed_bytes: bytes, signature: bytes) -> bool:
+    """Whether this is the key's Ed25519 signature of these bytes."""
     try:
         verify(verify_key, signed_bytes, signature, accused="")
     except PeerFault:

@@ -22,7 +22,7 @@ from riverbank.embedded.configuration import BrokerTls
 from riverbank.embedded.kafka import EmbeddedKafka
 from riverbank.people import invite, make_key
 from riverbank.processes import Supervisor
-from riverbank.provisioning.federations import AGGREGATOR, Federation, create_federation, write_settings
+from riverbank.provisioning.federations import AGGREGATOR, AUDIT, Federation, create_federation, write_settings
 from riverbank.provisioning.transport import create_transport
 from riverbank.topics import bring_about
 from streams.access import Principal, alone
@@ -36,10 +36,10 @@ from web.identity.roles import Scope
 
 FEDERATION: Final = "riverbank-demo"
 CONSOLE: Final = "console"
-AUDIT: Final = "audit"
 _BROKER: Final = Principal("kafka", Role.BROKER)
 _OPERATOR: Final = alone(Role.OPERATOR)
 _LOOPBACK: Final = "127.0.0.1"
+_CHECKPOINT_MS: Final = 5_000  # Somebody looks on.
 _PARTIES_LAYER: Final = 1
 _SERVING_LAYER: Final = 2
 _FEED_LAYER: Final = 3
@@ -158,8 +158,8 @@ class Stack:
 
     def _start_audit(self) -> None:
         (self.directory / AUDIT).mkdir(exist_ok=True)
-        own = {"dsn": self.audit_dsn, "ledger_dir": str(self.directory / AUDIT / "ledger")}
-        self._run(AUDIT, ["audit", "run"], self._federation(alone(Role.AUDIT)) | {"audit": own}, _SERVING_LAYER)
+        own = {"dsn": self.audit_dsn, "ledger_dir": str(self.directory / AUDIT / "ledger"), "checkpoint_ms": _CHECKPOINT_MS}
+        self._run(AUDIT, ["audit", "run"], self._party(alone(Role.AUDIT)) | {"audit": own}, _SERVING_LAYER)
 
     def _start_own_audit(self, institution: str) -> None:
         """An institution's own audit: the ledger alone, for an engine in each would be most of this machine's memory."""

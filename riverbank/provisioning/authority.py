@@ -44,7 +44,8 @@ _CA_YEARS: Final = 10
 PROCESSES: Final = {
     PartyRole.INSTITUTION: frozenset({"institution", "portal", "ledger"}),
     PartyRole.AGGREGATOR: frozenset({"aggregator"}),
-    PartyRole.OPERATOR: frozenset({"operator", "audit", "console", "broker"}),
+    PartyRole.OPERATOR: frozenset({"operator", "console", "broker"}),
+    PartyRole.AUDIT: frozenset({"audit"}),
 }
 
 

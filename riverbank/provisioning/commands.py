@@ -173,7 +173,7 @@ def _party_group(role: PartyRole) -> typer.Typer:
     return group
 
 
-for _role in (PartyRole.INSTITUTION, PartyRole.AGGREGATOR, PartyRole.OPERATOR):
+for _role in (PartyRole.INSTITUTION, PartyRole.AGGREGATOR, PartyRole.OPERATOR, PartyRole.AUDIT):
     provision.add_typer(_party_group(_role), name=_role.value)
 
 

@@ -27,6 +27,7 @@ from streams.ports import Entropy, Log, Outgoing
 
 AGGREGATOR: Final = "aggregator"
 OPERATOR: Final = "operator"
+AUDIT: Final = "audit"
 KEY_BYTES: Final = 32
 VALID_MS: Final = 365 * 24 * 3_600_000
 
@@ -54,8 +55,9 @@ class Founded:
 
 
 def found(name: str, institutions: Sequence[str], *, ca_seed: Secret, keys_of: Callable[[str], PartyKeys], now_ms: int) -> Founded:
-    """Certify an aggregator, an operator and these institutions, and verify the institutions as members."""
-    roles = dict.fromkeys(institutions, m.PartyRole.INSTITUTION) | {AGGREGATOR: m.PartyRole.AGGREGATOR, OPERATOR: m.PartyRole.OPERATOR}
+    """Certify an aggregator, an operator, an audit and these institutions, and verify the institutions as members."""
+    alone = {AGGREGATOR: m.PartyRole.AGGREGATOR, OPERATOR: m.PartyRole.OPERATOR, AUDIT: m.PartyRole.AUDIT}
+    roles = dict.fromkeys(institutions, m.PartyRole.INSTITUTION) | alone
     keys = {party: keys_of(party) for party in roles}
     certified = tuple(
         certify(

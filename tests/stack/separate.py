@@ -140,7 +140,7 @@ class Apart:
                 AGGREGATOR, ["aggregator", "run"], self._party(alone(Role.AGGREGATOR)) | {"aggregator": aggregator} | federation.measured
             )
         )
-        auditor = self._federation(alone(Role.AUDIT)) | {
+        auditor = self._party(alone(Role.AUDIT)) | {
             "audit": {"dsn": f"chdb://{federation.directory / 'clickhouse'}", "ledger_dir": str(federation.directory / "ledger")}
         }
         federation.host.do(federation.start("audit", ["audit", "run"], auditor))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from audit.history import History
 from federation import messages as m
 from federation.errors import PeerFault
 from web.app import templates
@@ -52,9 +53,13 @@ def test_others_do_not_speak_of_a_partnership():
 def test_the_page_has_a_card_only_where_there_is_a_partnership():
     """And what it shows is escaped."""
     partnerships, page = Partnerships(), templates().get_template("live_main.html")
-    none = page.render(**live_context(Rounds(), Institutions(), partnerships, now_ms=1_500, disconnected_since_ms=None))
+    none = page.render(
+        **live_context(Rounds(), Institutions(), partnerships, History("f", lambda _: ()), now_ms=1_500, disconnected_since_ms=None)
+    )
     partnerships.apply(replace(STATUS, phase="<b>bold</b>"))
-    some = page.render(**live_context(Rounds(), Institutions(), partnerships, now_ms=1_500, disconnected_since_ms=None))
+    some = page.render(
+        **live_context(Rounds(), Institutions(), partnerships, History("f", lambda _: ()), now_ms=1_500, disconnected_since_ms=None)
+    )
 
     assert "Two parties" not in none
     assert "alder-bank and tele-brook" in some

@@ -25,7 +25,12 @@ def _context(window: Window) -> dict[str, Any]:
     lost = [feed.disconnected_since_ms for feed in feeds if feed.disconnected_since_ms is not None]
     return {
         **live_context(
-            window.rounds, window.institutions, window.partnerships, now_ms=now_ms, disconnected_since_ms=min(lost, default=None)
+            window.rounds,
+            window.institutions,
+            window.partnerships,
+            window.checkpoints,
+            now_ms=now_ms,
+            disconnected_since_ms=min(lost, default=None),
         ),
         "clock": clock_text(now_ms),
     }
