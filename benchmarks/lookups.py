@@ -33,6 +33,7 @@ from streams.ports import Outgoing
 from streams.signed import seal_record
 from web.app import make_app
 from web.identity.house import open_identity
+from web.identity.recorders import LogLines
 from web.identity.roles import Scope
 from web.identity.secrets import open_vault
 from web.wiring import SystemClock, make_window
@@ -87,7 +88,7 @@ async def _serve(parties: Parties, federation: MemoryLog, own: MemoryLog, folder
     vault = open_vault(folder / "vault.key", os.urandom)
     dsn = f"sqlite:///{folder}/portal.sqlite3"
     async with (
-        open_identity(dsn, vault, SystemClock(), os.urandom, place=BANK, code_needed=True) as identity,
+        open_identity(dsn, vault, SystemClock(), os.urandom, LogLines(), place=BANK, code_needed=True) as identity,
         asyncio.TaskGroup() as group,
     ):
         window = make_window(parties, federation, (BANK, own), SystemClock(), identity)

@@ -15,6 +15,7 @@ from aiohttp import web as http
 from aiohttp.typedefs import Handler
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from audit.auditor import AuditUnavailable
 from streams import telemetry
 from web.access import BARE
 from web.guard import ACCESS, guarded, is_api
@@ -27,7 +28,7 @@ BODY_BYTES_MAX: Final = 16 * 1024
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # With none at all browsers would not name the origin of our own forms.
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -52,6 +53,11 @@ async def problems(request: http.Request, handler: Handler) -> http.StreamRespon
         if refused.status < HTTPStatus.BAD_REQUEST:
             raise
         return _shown(request, Problem(HTTPStatus(refused.status), _SENTENCES.get(refused.status, refused.reason)))
+    except AuditUnavailable:
+        return _shown(
+            request,
+            Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The audit takes no entries now, so nothing is changed. Try again.", retry_after_s=5),
+        )
     except ConnectionResetError:  # The client went away in the middle of a stream.
         raise
     except Exception:  # noqa: BLE001 The last resort: a stack trace is for the log, never for the answer.

@@ -48,11 +48,19 @@ def visitor(request: http.Request) -> Visitor:
 
 
 def who(request: http.Request) -> str:
-    """The caller's name in records: an address, or a key's name."""
+    """The caller's name for people to read: an address, or a key's name."""
     found = caller(request)
     if isinstance(found, Session):
         return found.person.email
     return "nobody" if found is None else f"key {found.name}"
+
+
+def actor(request: http.Request) -> str:
+    """The caller in the audit: a person's id, or a key's."""
+    found = caller(request)
+    if isinstance(found, Session):
+        return found.person.id
+    return "nobody" if found is None else f"key:{found.id}"
 
 
 def is_api(request: http.Request) -> bool:

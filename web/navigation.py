@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from web.access import EVERY_ROLE
+from web.access import EVERY_ROLE, MANAGERS
 from web.identity.roles import Role
 
 
@@ -24,6 +24,8 @@ class Entry:
 ENTRIES: Final = (
     Entry("/dashboard", "Dashboard", EVERY_ROLE),
     Entry("/live", "Learning together", EVERY_ROLE),
+    Entry("/users", "People", MANAGERS),
+    Entry("/keys", "API keys", MANAGERS),
 )
 
 

@@ -18,13 +18,14 @@ from web.access import (
     ENROLLING,
     EVERY_ROLE,
     LEAVING,
+    MANAGERS,
     PUBLIC,
     SIGNED_IN,
     Access,
     people_with,
 )
 from web.identity.roles import Role, Scope
-from web.pages import factors, home, live, login, registration
+from web.pages import factors, home, keys, live, login, registration, settings, users
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Route:
 
 
 _RECENT: Final = people_with(*EVERY_ROLE, recent=True)
+_MANAGING: Final = people_with(*MANAGERS)
+_GRAVE: Final = people_with(*MANAGERS, recent=True)
 _ROUNDS: Final = people_with(*EVERY_ROLE, scope=Scope.ROUNDS_READ)
 
 ROUTES: Final = (
@@ -45,6 +48,7 @@ ROUTES: Final = (
     Route("GET", "/", home.home, PUBLIC),
     Route("GET", "/privacy", home.privacy, PUBLIC),
     Route("GET", "/security", home.security, PUBLIC),
+    Route("GET", "/components", home.components, PUBLIC),
     Route("GET", "/health/live", handlers.health_live, BARE),
     Route("GET", "/health/ready", handlers.health_ready, BARE),
     # In and out.
@@ -64,12 +68,28 @@ ROUTES: Final = (
     Route("GET", "/dashboard", home.dashboard, SIGNED_IN),
     Route("GET", "/live", live.live_page, SIGNED_IN),
     Route("GET", "/events", live.live_events, people_with(*EVERY_ROLE, renews=False)),
+    Route("GET", "/settings", settings.settings_page, SIGNED_IN),
+    Route("POST", "/settings/profile", settings.save_profile, SIGNED_IN),
+    Route("POST", "/settings/sessions/{session}/end", settings.end_session, SIGNED_IN),
+    Route("POST", "/settings/sessions/end-others", settings.end_others, SIGNED_IN),
     Route("GET", "/settings/app", factors.app_page, ENROLLING),
     Route("POST", "/settings/app", factors.app, ENROLLING),
     Route("POST", "/settings/app/remove", factors.give_up_app, _RECENT),
     Route("POST", "/settings/codes", factors.codes, _RECENT),
     Route("GET", "/settings/password", factors.password_page, SIGNED_IN),
     Route("POST", "/settings/password", factors.password, SIGNED_IN),
+    # Who manages people.
+    Route("GET", "/users", users.users_page, _MANAGING),
+    Route("GET", "/users/{person}", users.person_page, _MANAGING),
+    Route("POST", "/users/{person}", users.govern, _GRAVE),
+    Route("POST", "/users/{person}/app/reset", users.reset_app, _GRAVE),
+    Route("POST", "/users/{person}/password-link", users.password_link, _GRAVE),
+    Route("POST", "/users/{person}/sessions/end", users.end_sessions, _GRAVE),
+    Route("POST", "/invitations", users.invite, _GRAVE),
+    Route("POST", "/invitations/{invitation}/withdraw", users.withdraw, _GRAVE),
+    Route("GET", "/keys", keys.keys_page, _MANAGING),
+    Route("POST", "/keys", keys.make_key, _GRAVE),
+    Route("POST", "/keys/{key}/revoke", keys.revoke_key, _GRAVE),
     # Other systems of the institution.
     Route(
         "GET", "/api/v1/recommendations/{customer}", handlers.recommendations, people_with(Role.OFFICER, scope=Scope.RECOMMENDATIONS_READ)

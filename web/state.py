@@ -17,6 +17,7 @@ from federation import messages as m
 from streams.ports import Clock, Entropy
 from web.feed import Feed
 from web.identity.house import Identity
+from web.identity.recorders import Recorder
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
 from web.readmodels.partnerships import Partnerships
@@ -49,9 +50,15 @@ class Window:
     templates: Environment
     identity: Identity
     entropy: Entropy
-    secure: bool = False
-    """Whether browsers reach it over TLS."""
+    recorder: Recorder
+    origin: str | None = None
+    """How browsers reach it; None: from this machine."""
     institution: Institution | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach it over TLS."""
+        return self.origin is not None and self.origin.startswith("https://")
 
     def degraded(self) -> bool:
         """Whether answers rest on memory alone, because a log is out of reach or not yet read to its end."""

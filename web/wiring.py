@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 from aiohttp import web as http
 
+from audit.auditor import Auditor
 from audit.history import History
 from federation import messages as m
 from federation.heads.products import Catalogue
@@ -31,6 +32,7 @@ from streams.topology import Role
 from web.app import make_app, templates
 from web.feed import Feed, federation_fold, keep_up, own_fold, positions_of
 from web.identity.house import Identity, open_identity
+from web.identity.recorders import LogLines, Recorder
 from web.identity.secrets import open_vault
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
@@ -60,7 +62,8 @@ def make_window(
     identity: Identity,
     *,
     entropy: Entropy = os.urandom,
-    secure: bool = False,
+    recorder: Recorder | None = None,
+    origin: str | None = None,
     purposes: PurposesSettings = USUAL_PURPOSES,
 ) -> Window:
     """The window over the federation's log and, for a portal, over its own institution's (name, log)."""
@@ -80,7 +83,9 @@ def make_window(
     fold = federation_fold(parties, apply)
     feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS, topology.VERTICAL_STATUS, topology.CHECKPOINTS]), fold, clock)
     institution = None if own is None else _institution(*own, parties, clock, purposes)
-    return Window(rounds, known, partnerships, checkpoints, feed, clock, templates(), identity, entropy, secure, institution)
+    return Window(
+        rounds, known, partnerships, checkpoints, feed, clock, templates(), identity, entropy, recorder or LogLines(), origin, institution
+    )
 
 
 def _institution(name: str, log: Log, parties: Parties, clock: Clock, purposes: PurposesSettings) -> Institution:
@@ -96,15 +101,26 @@ def _institution(name: str, log: Log, parties: Parties, clock: Clock, purposes: 
 
 
 @contextlib.asynccontextmanager
-async def identity_of(web: WebSettings) -> AsyncIterator[Identity]:
+async def identity_of(web: WebSettings, recorder: Recorder) -> AsyncIterator[Identity]:
     """The people of the portal with these settings; DatabaseError or SettingsError if they cannot be read."""
     vault = open_vault(web.vault_key_file or web.state_dir / "vault.key", os.urandom)
     dsn = web.database or f"sqlite:///{(web.state_dir / 'portal.sqlite3').absolute()}"
     password = None if web.database_password_file is None else read_private_file(web.database_password_file).decode().strip()
     async with open_identity(
-        dsn, vault, SystemClock(), os.urandom, place=web.institution, code_needed=web.code_needed, password=password
+        dsn, vault, SystemClock(), os.urandom, recorder, place=web.institution, code_needed=web.code_needed, password=password
     ) as identity:
         yield identity
+
+
+@contextlib.asynccontextmanager
+async def _recorder(own: tuple[str, Log] | None) -> AsyncIterator[Recorder]:
+    """An institution's audit, or the console's log."""
+    if own is None:
+        yield LogLines()
+        return
+    name, log = own
+    async with Auditor(log, institution=name, process="portal", clock=SystemClock(), entropy=os.urandom) as auditor:
+        yield auditor
 
 
 async def run(settings: WebProcess) -> None:
@@ -120,8 +136,10 @@ async def run(settings: WebProcess) -> None:
     federation = settings.federation
     parties = Parties(log, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
     try:
-        async with identity_of(web) as identity:
-            window = make_window(parties, log, own, SystemClock(), identity, secure=web.secure, purposes=settings.purposes)
+        async with _recorder(own) as recorder, identity_of(web, recorder) as identity:
+            window = make_window(
+                parties, log, own, SystemClock(), identity, recorder=recorder, origin=web.origin, purposes=settings.purposes
+            )
             # A feed that fails for good ends the portal: none is better than one that shows old things as new.
             async with asyncio.TaskGroup() as group:
                 group.create_task(window.feed.run())

@@ -23,6 +23,7 @@ from web.identity import totp
 from web.identity.house import Identity, assembled
 from web.identity.login import Visitor
 from web.identity.passwords import Passwords
+from web.identity.recorders import LogLines, Recorder
 from web.identity.roles import Role
 from web.identity.secrets import Vault
 from web.identity.sessions import Level
@@ -45,13 +46,15 @@ class TestClock:
 
 
 @contextlib.asynccontextmanager
-async def opened(dsn: str, clock: Clock, *, place: str = "alder-bank", code_needed: bool = True) -> AsyncIterator[Identity]:
+async def opened(
+    dsn: str, clock: Clock, *, place: str = "alder-bank", code_needed: bool = True, recorder: Recorder | None = None
+) -> AsyncIterator[Identity]:
     """Identity over the database at `dsn`."""
     database = await open_database(dsn, belongs_to=place)
     passwords = Passwords(8 if code_needed else 15, os.urandom, memory_bytes=8192, passes=1)
     vault = Vault(b"k" * SecretBox.KEY_SIZE, os.urandom)
     try:
-        yield assembled(database, passwords, vault, clock, os.urandom, place=place, code_needed=code_needed)
+        yield assembled(database, passwords, vault, clock, os.urandom, recorder or LogLines(), place=place, code_needed=code_needed)
     finally:
         passwords.close()
         await database.close()
@@ -59,10 +62,12 @@ async def opened(dsn: str, clock: Clock, *, place: str = "alder-bank", code_need
 
 @contextlib.asynccontextmanager
 async def people(
-    folder: Path, clock: Clock | None = None, *, place: str = "alder-bank", code_needed: bool = True
+    folder: Path, clock: Clock | None = None, *, place: str = "alder-bank", code_needed: bool = True, recorder: Recorder | None = None
 ) -> AsyncIterator[Identity]:
     """Identity over SQLite in this folder."""
-    async with opened(f"sqlite:///{folder}/{place}.sqlite3", clock or TestClock(), place=place, code_needed=code_needed) as identity:
+    async with opened(
+        f"sqlite:///{folder}/{place}.sqlite3", clock or TestClock(), place=place, code_needed=code_needed, recorder=recorder
+    ) as identity:
         yield identity
 
 
@@ -107,11 +112,13 @@ async def log_in(identity: Identity, email: str, secret: bytes) -> str:
     raise AssertionError("no code was taken")
 
 
-def empty_window(identity: Identity, clock: Clock, *, secure: bool = False, institution: str | None = "alder-bank") -> Window:
+def empty_window(
+    identity: Identity, clock: Clock, *, origin: str | None = None, recorder: Recorder | None = None, institution: str | None = "alder-bank"
+) -> Window:
     """A window over logs that nobody writes to."""
     federation = MemoryLog({row.full_name(): row.partitions for row in topology.FEDERATION_TOPICS})
     own = None
     if institution is not None:
         own = institution, MemoryLog({row.full_name(institution): row.partitions for row in topology.OWN_TOPICS})
     parties = Parties(federation, federation="test", ca_verify_key=bytes(32))
-    return make_window(parties, federation, own, clock, identity, secure=secure)
+    return make_window(parties, federation, own, clock, identity, recorder=recorder, origin=origin)

@@ -17,6 +17,7 @@ from web.identity.keys import Keys
 from web.identity.login import Login
 from web.identity.passwords import LENGTH_MIN_ALONE, LENGTH_MIN_WITH_CODE, Passwords
 from web.identity.people import People
+from web.identity.recorders import Recorder
 from web.identity.registration import Registration
 from web.identity.secrets import Vault
 from web.identity.sessions import Sessions
@@ -41,7 +42,15 @@ class Identity:
 
 
 def assembled(
-    database: Database, passwords: Passwords, vault: Vault, clock: Clock, entropy: Entropy, *, place: str, code_needed: bool
+    database: Database,
+    passwords: Passwords,
+    vault: Vault,
+    clock: Clock,
+    entropy: Entropy,
+    recorder: Recorder,
+    *,
+    place: str,
+    code_needed: bool,
 ) -> Identity:
     """The services over an open database."""
     people, sessions, invitations = (
@@ -51,21 +60,29 @@ def assembled(
     )
     tries = Tries(database, clock)
     factors = Factors(database, passwords, vault, sessions, clock, entropy, code_needed=code_needed)
-    login = Login(database, passwords, factors, sessions, tries, code_needed=code_needed)
+    login = Login(database, passwords, factors, sessions, tries, recorder, code_needed=code_needed)
     registration = Registration(database, passwords, people, invitations, tries, place)
     return Identity(database, passwords, people, sessions, factors, login, registration, invitations, Keys(database, clock, entropy))
 
 
 @contextlib.asynccontextmanager
 async def open_identity(
-    dsn: str, vault: Vault, clock: Clock, entropy: Entropy, *, place: str | None, code_needed: bool, password: str | None = None
+    dsn: str,
+    vault: Vault,
+    clock: Clock,
+    entropy: Entropy,
+    recorder: Recorder,
+    *,
+    place: str | None,
+    code_needed: bool,
+    password: str | None = None,
 ) -> AsyncIterator[Identity]:
     """Identity of an institution's portal, or of the console (None); DatabaseError if its database cannot be used."""
     name = place or CONSOLE
     database = await open_database(dsn, belongs_to=name, password=password)
     passwords = Passwords(LENGTH_MIN_WITH_CODE if code_needed else LENGTH_MIN_ALONE, entropy)
     try:
-        yield assembled(database, passwords, vault, clock, entropy, place=name, code_needed=code_needed)
+        yield assembled(database, passwords, vault, clock, entropy, recorder, place=name, code_needed=code_needed)
     finally:
         passwords.close()
         await database.close()

@@ -10,11 +10,13 @@ from typing import Final
 
 from sqlalchemy import delete, select, update
 
+from federation.messages import ActionKind
 from web.database.engine import Database
 from web.database.tables import people, sessions
 from web.identity.factors import Factors
 from web.identity.passwords import LENGTH_MAX, Passwords
 from web.identity.person import Status
+from web.identity.recorders import Recorder
 from web.identity.sessions import Level, Session, Sessions
 from web.identity.tries import ACCOUNT, ADDRESS, CODE, Tries
 
@@ -42,13 +44,22 @@ class Login:
     """Everything that makes sessions."""
 
     def __init__(
-        self, database: Database, passwords: Passwords, factors: Factors, sessions_: Sessions, tries: Tries, *, code_needed: bool
+        self,
+        database: Database,
+        passwords: Passwords,
+        factors: Factors,
+        sessions_: Sessions,
+        tries: Tries,
+        recorder: Recorder,
+        *,
+        code_needed: bool,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._factors = factors
         self._sessions = sessions_
         self._tries = tries
+        self._recorder = recorder
         self._code_needed = code_needed
 
     async def password(self, email: str, password: str, visitor: Visitor) -> Answer:
@@ -61,9 +72,12 @@ class Login:
             row = (await connection.execute(select(people).where(people.c.email == email))).one_or_none()
         right = await self._passwords.matches(None if row is None else row.password_hash, password[: LENGTH_MAX + 1])
         if row is None or not right or row.status != Status.ACTIVE.value:
+            await self._refused("nobody" if row is None else row.id, "password", visitor)
             return Answer()
         await self._tries.forgive("account", email)
         level = Level.HALF if row.totp_secret is not None else Level.ENROL if self._code_needed else Level.FULL
+        if level is not Level.HALF:
+            await self._recorder.record(ActionKind.LOGIN, "logged_in", actor=row.id, detail={"address": visitor.address})
         async with self._database.write() as connection:
             token = await self._sessions.begin(connection, row.id, level, address=visitor.address, agent=visitor.agent)
         return Answer(token, level)
@@ -73,6 +87,8 @@ class Login:
         wait_ms = await self._tries.take(("code", half.person.id, CODE))
         if wait_ms:
             return Answer(wait_ms=wait_ms)
+        # Before the code is spent: an entry may stand for a log-in that failed after all, no log-in is without one.
+        await self._recorder.record(ActionKind.LOGIN, "code_given", actor=half.person.id, detail={"address": visitor.address})
         async with self._database.write() as connection:
             if await self._factors.accept(connection, half.person.id, code):
                 gone = await connection.execute(delete(sessions).where(sessions.c.token_hash == half.token_hash))
@@ -85,9 +101,13 @@ class Login:
                 await connection.execute(update(sessions).where(this).values(wrong_codes=sessions.c.wrong_codes + 1))
                 await connection.execute(delete(sessions).where(this, sessions.c.wrong_codes >= _WRONG_CODES_MAX))
         if token is None:
+            await self._refused(half.person.id, "code", visitor)
             return Answer()
         await self._tries.forgive("code", half.person.id)
         return Answer(token, Level.FULL)
+
+    async def _refused(self, actor: str, what: str, visitor: Visitor) -> None:
+        await self._recorder.note(ActionKind.LOGIN, "login_refused", actor=actor, detail={"what": what, "address": visitor.address})
 
     async def confirm(self, session: Session, password: str) -> Answer:
         """Again, before something grave; the session stays the same one."""

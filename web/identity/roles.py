@@ -44,6 +44,17 @@ class Scope(StrEnum):
     METRICS_READ = "metrics:read"
 
 
+SCOPE_TITLES: Final = {
+    Scope.RECOMMENDATIONS_READ: "Ask for recommendations",
+    Scope.FEEDBACK_WRITE: "Give feedback",
+    Scope.ROUNDS_READ: "See rounds, institutions and models",
+    Scope.USERS_READ: "See people",
+    Scope.USERS_WRITE: "Manage people",
+    Scope.KEYS_WRITE: "Manage API keys",
+    Scope.METRICS_READ: "Read the metrics",
+}
+
+
 def roles_of(*, console: bool) -> tuple[Role, ...]:
     """The roles there are at the console (True) or at an institution's portal."""
     return (Role.OPERATOR,) if console else (Role.ADMINISTRATOR, Role.OFFICER, Role.ML_ENGINEER)

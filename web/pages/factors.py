@@ -12,10 +12,12 @@ import segno
 from aiohttp import web as http
 from markupsafe import Markup
 
+from federation.messages import ActionKind
 from web.guard import keep_session, see_other, session_of
 from web.identity import totp
 from web.identity.people import PeopleError
 from web.pages.forms import fields
+from web.recording import record
 from web.rendering import render
 from web.state import WINDOW
 from web.views import span_text
@@ -55,6 +57,7 @@ async def app(request: http.Request) -> http.StreamResponse:
         secret = factors.offered(session.person, sealed)
     except PeopleError:
         return see_other("/settings/app")
+    await record(request, ActionKind.ACCOUNT, "app_offered")
     try:
         token, codes = await factors.adopt(session, secret, form.get("code", ""))
     except PeopleError as error:
@@ -66,6 +69,7 @@ async def app(request: http.Request) -> http.StreamResponse:
 
 async def give_up_app(request: http.Request) -> http.StreamResponse:
     """Log in without the app from now on."""
+    await record(request, ActionKind.ACCOUNT, "app_removed")
     try:
         token = await request.app[WINDOW].identity.factors.give_up(session_of(request))
     except PeopleError as error:
@@ -77,6 +81,7 @@ async def give_up_app(request: http.Request) -> http.StreamResponse:
 
 async def codes(request: http.Request) -> http.StreamResponse:
     """New recovery codes, in place of the old ones."""
+    await record(request, ActionKind.ACCOUNT, "recovery_codes_made")
     return render(request, "codes.html", {"codes": await request.app[WINDOW].identity.factors.renew_codes(session_of(request).person)})
 
 
@@ -88,6 +93,7 @@ async def password(request: http.Request) -> http.StreamResponse:
         return _password(request, f"Too many tries. Wait {span_text(confirmed.wait_ms)}.", HTTPStatus.TOO_MANY_REQUESTS)
     if confirmed.level is None:
         return _password(request, "The current password is not right.", HTTPStatus.UNPROCESSABLE_ENTITY)
+    await record(request, ActionKind.ACCOUNT, "password_given")
     try:
         token = await identity.factors.change_password(session, form.get("password", ""))
     except PeopleError as error:

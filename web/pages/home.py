@@ -9,8 +9,9 @@ from typing import Any
 
 from aiohttp import web as http
 
-from web.guard import session_of
-from web.identity.roles import DUTIES, TITLES
+from web.guard import see_other, session_of
+from web.identity.person import Status
+from web.identity.roles import DUTIES, TITLES, manages_people
 from web.rendering import render
 from web.state import WINDOW
 from web.views import head_cards
@@ -31,13 +32,27 @@ async def security(request: http.Request) -> http.StreamResponse:
     return render(request, "security.html", {"length_min": request.app[WINDOW].identity.passwords.length_min})
 
 
+async def components(request: http.Request) -> http.StreamResponse:
+    """The design system: every part that pages are made of."""
+    return render(request, "components.html", {"at_ms": request.app[WINDOW].clock.now_ms()})
+
+
 async def dashboard(request: http.Request) -> http.StreamResponse:
     """What a role begins its day with."""
     window, person = request.app[WINDOW], session_of(request).person
+    if person.profiled_at_ms is None:
+        return see_other("/settings")
     context: dict[str, Any] = {
         "title": TITLES[person.role],
         "duty": DUTIES[person.role],
         "heads": head_cards(window.rounds, window.institutions),
     }
     context["degraded"] = window.degraded()
+    if manages_people(person.role):
+        everybody = await window.identity.people.everybody()
+        context["pending"] = [other for other in everybody if other.status is Status.PENDING]
+        context["people"] = len(everybody)
+        context["without_code"] = sum(other.status is Status.ACTIVE and not other.has_code for other in everybody)
+        context["invitations"] = len(await window.identity.invitations.open())
+        context["keys"] = len(await window.identity.keys.all())
     return render(request, "dashboard.html", context)

@@ -5,12 +5,15 @@ Never says which part of a log-in was wrong."""
 
 from __future__ import annotations
 
+import contextlib
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web as http
 
+from audit.auditor import AuditUnavailable
+from federation.messages import ActionKind
 from web.guard import caller, drop_session, keep_session, local_path, see_other, session_of, visitor
 from web.identity.login import Answer
 from web.identity.sessions import Level, Session
@@ -85,7 +88,10 @@ async def confirm(request: http.Request) -> http.StreamResponse:
 async def logout(request: http.Request) -> http.StreamResponse:
     """End this session, here and on the server."""
     session = session_of(request)
-    await request.app[WINDOW].identity.sessions.end(session.person.id, session.id)
+    window = request.app[WINDOW]
+    await window.identity.sessions.end(session.person.id, session.id)
+    with contextlib.suppress(AuditUnavailable):  # Whoever wants to leave is let go.
+        await window.recorder.note(ActionKind.LOGIN, "logged_out", actor=session.person.id)
     response = see_other("/login?ended=out")
     drop_session(request, response)
     response.headers["Clear-Site-Data"] = '"cache", "storage"'

@@ -10,11 +10,13 @@ from typing import Any
 
 from aiohttp import web as http
 
+from federation.messages import ActionKind
 from web.guard import see_other, visitor
 from web.identity.people import PeopleError
 from web.identity.roles import DUTIES, TITLES, Role, roles_of
 from web.pages.forms import fields, line
 from web.problems import Problem
+from web.recording import record
 from web.rendering import render
 from web.state import WINDOW
 from web.views import span_text
@@ -55,6 +57,7 @@ async def register(request: http.Request) -> http.StreamResponse:
     """Ask for an account."""
     form = dict(await fields(request))
     window = request.app[WINDOW]
+    await record(request, ActionKind.ACCOUNT, "account_asked")
     try:
         role = _asked_role(request, form)
         name = line(form, "name", "Your name", 120)
@@ -77,6 +80,7 @@ async def invitation(request: http.Request) -> http.StreamResponse:
     """Use the invitation up."""
     form, token = dict(await fields(request)), request.match_info["token"]
     registration = request.app[WINDOW].identity.registration
+    await record(request, ActionKind.ACCOUNT, "invitation_opened")
     try:
         found = await request.app[WINDOW].identity.invitations.find(token)
         if found is not None and found.person_id is not None:
