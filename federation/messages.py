@@ -460,9 +460,11 @@ class DeadLetter:
     size_bytes: int
     """Size of the whole value."""
     digest: bytes
-    """Of the whole value."""
+    """BLAKE2b-256 of the whole value, keyed with the same key as the value is sealed with."""
+    key_id: bytes
+    """Which key, 16 bytes: the institution's worker has it in its state."""
     value: bytes
-    """The value, cut at 64 KiB."""
+    """The value, cut at 64 KiB, sealed with the key of the customer whom it names: with the key gone, nobody can read it."""
 
 
 class GroupRule(StrEnum):
@@ -781,6 +783,68 @@ class EpochShares:
     """Per roster member in roster order 32 bytes for each round and 40 more: its shares of every round key, boxed under the channel key with it; zeros for ourselves."""
     share_tags: bytes
     """Commitments to every share dealt: 16 bytes per member in roster order and round, the member's rounds together; a revealed share that differs names the revealer, shares that fit but rebuild another key name the dealer (federation/rounds/commitments.py)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasedPlace:
+    """One place of which an erasure is certified."""
+
+    place: str
+    """Table of the state, or topic."""
+    done: str
+    """What was done there, for a person."""
+    items: int
+    """To how many rows or records."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureAsked:
+    """A customer asks to be erased (GDPR art. 17). The record itself is deleted with the rest (riverbank rights purge)."""
+
+    request_id: str
+    """Of the request: the same id is the same request."""
+    customer: str
+    """The institution's own customer identifier."""
+    salt: bytes
+    """Uniform bytes that only the requester and this record know: they make the certificate's digest of the customer a commitment."""
+    asked_at_ms: int
+    """When, milliseconds since 1970 UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTo:
+    """How far a process had read a topic: what lies before may be deleted without loss."""
+
+    topic: str
+    """Full name."""
+    partition: int
+    """Of the topic."""
+    offset: int
+    """Of the next record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureCertified:
+    """A process has erased a customer: what, where, when. Names nobody: whoever knows the salt can tell whom it is about."""
+
+    request_id: str
+    """Of the request."""
+    institution: str
+    """Whose process certifies."""
+    keeper: str
+    """Which of its processes: worker."""
+    customer_digest: bytes
+    """BLAKE2b-256 of the customer, keyed with the request's salt."""
+    request_digest: bytes
+    """Of the request's record."""
+    asked_at_ms: int
+    """When it was asked for."""
+    erased_at_ms: int
+    """When the state was without him."""
+    places: tuple[ErasedPlace, ...]
+    """Everything that was looked through, empty places included."""
+    read_to: tuple[ReadTo, ...]
+    """The topics of events, as far as they were read when he was erased."""
 
 
 class Verdict(StrEnum):
@@ -2001,6 +2065,10 @@ Message = (
     | RecordSeen
     | EpochSaved
     | EpochShares
+    | ErasedPlace
+    | ErasureAsked
+    | ReadTo
+    | ErasureCertified
     | FeedbackGiven
     | SumOpened
     | GatheringSaved

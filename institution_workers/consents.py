@@ -10,6 +10,7 @@ from typing import Final
 
 from federation.messages import ConsentsStated, HeadName, Purpose
 from institution_workers.ingest import Refusal, read_statement
+from institution_workers.ledger import DAY_MS, digest_of_customer
 from streams.ports import Record
 from streams.settings import PurposesSettings
 
@@ -35,6 +36,7 @@ class Consents:
     def take(self, stated: ConsentsStated) -> None:
         """Hold this for the whole truth about its customer from now on."""
         self.forget(stated.customer)
+        self._database.execute("UPDATE erased SET returned = 1 WHERE customer = ?", (digest_of_customer(stated.customer),))
         said = [
             (stated.customer, purpose.value, permitted) for permitted, of in enumerate((stated.refused, stated.permitted)) for purpose in of
         ]
@@ -43,6 +45,26 @@ class Consents:
     def forget(self, customer: str) -> None:
         """He has said nothing."""
         self._database.execute("DELETE FROM consents WHERE customer = ?", (customer,))
+
+    def erase(self, customer: str, now_ms: int) -> int:
+        """Forget what he said, and remember by a digest that nothing of him is to be kept, until he states something again; how many rows went."""
+        rows = self._database.execute("DELETE FROM consents WHERE customer = ?", (customer,)).rowcount
+        self.suppress(customer, now_ms)
+        return rows
+
+    def suppress(self, customer: str, now_ms: int) -> None:
+        """From this record on nothing of him is kept."""
+        row = (digest_of_customer(customer), now_ms // DAY_MS)
+        self._database.execute(
+            "INSERT INTO erased VALUES (?, ?, 0) ON CONFLICT DO UPDATE SET day = max(day, excluded.day), returned = 0", row
+        )
+
+    def erased(self, customer: str) -> bool:
+        """Whether he was erased and has stated nothing since; nobody's events ("") are of one who was."""
+        if not customer:
+            return True
+        row = self._database.execute("SELECT returned FROM erased WHERE customer = ?", (digest_of_customer(customer),)).fetchone()
+        return row is not None and not row[0]
 
     def stated(self, customer: str, purpose: Purpose) -> bool | None:
         """What he said of a purpose; None if nothing."""
@@ -54,7 +76,11 @@ class Consents:
     def learns(self, head: HeadName, customer: str, *, consented: bool) -> bool:
         """Whether a head may learn from a customer's event; `consented`: what the event itself says, which counts where consent is the ground."""
         ground = self._purposes.learning_of(head)
-        return (consented or ground.basis != "consent") and ground.permits(self.stated(customer, Purpose.LEARNING))
+        return (
+            not self.erased(customer)
+            and (consented or ground.basis != "consent")
+            and ground.permits(self.stated(customer, Purpose.LEARNING))
+        )
 
     def shares(self, head: HeadName, customer: str) -> bool:
         """Whether what a head has learned from a customer may be part of a sum; what no longer may be learned may not be shared either."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from federation.ids import digest_of
 from federation.limits import EVENT_BYTES_MAX, NAME_LENGTH_MAX
 from federation.messages import (
     AttributesObserved,
@@ -16,6 +15,7 @@ from federation.messages import (
     ConsentsStated,
     CreditApplication,
     DeadLetter,
+    ErasureAsked,
     FeedbackGiven,
     HeadName,
     OutcomeObserved,
@@ -23,9 +23,11 @@ from federation.messages import (
     RefusalReason,
     Verdict,
 )
+from federation.secagg.shredding import digest_under, open_under, seal_under
+from institution_workers.customer_keys import CustomerKey
 from streams.codec import DecodeError, decode
 from streams.ports import Record
-from streams.topology import CONSENTS, Topic
+from streams.topology import CONSENTS, ERASURES_ASKED, Topic
 
 Event: TypeAlias = CardTransaction | CreditApplication | ProductInteraction | OutcomeObserved | FeedbackGiven
 
@@ -77,8 +79,28 @@ def read_statement(record: Record) -> ConsentsStated | Refusal:
     return stated
 
 
-def dead_letter(record: Record, refusal: Refusal, *, now_ms: int) -> DeadLetter:
-    """The letter that keeps a refused record; the digest is of the whole value, the copy is cut at 64 KiB."""
+def read_erasure(record: Record) -> ErasureAsked | Refusal:
+    """Who asks to be erased, in a record of ERASURES_ASKED."""
+    try:
+        asked = decode(record.value or b"", ERASURES_ASKED.carries, ERASURES_ASKED.bytes_max)
+    except DecodeError as error:
+        return Refusal(error.reason, error.detail)
+    if not isinstance(asked, ErasureAsked) or not _is_name(asked.customer) or not _is_name(asked.request_id):
+        return Refusal(RefusalReason.INVALID, f"customer and request_id must be {_NAME}")
+    return asked
+
+
+def named_in(record: Record, topic: Topic) -> str:
+    """The customer whom a record of this topic names, in its value or, where that cannot be read, by its key; empty if none."""
+    try:
+        said = decode(record.value or b"", topic.carries, topic.bytes_max)
+    except DecodeError:
+        return (record.key or b"").decode(errors="replace") if topic.keyed_by == "customer" else ""
+    return str(getattr(said, "customer", ""))
+
+
+def dead_letter(record: Record, refusal: Refusal, key: CustomerKey, *, now_ms: int) -> DeadLetter:
+    """The letter that keeps a refused record, sealed with the key of the customer whom it names; the copy is cut at 64 KiB."""
     value = record.value or b""
     return DeadLetter(
         source_topic=record.topic,
@@ -88,9 +110,19 @@ def dead_letter(record: Record, refusal: Refusal, *, now_ms: int) -> DeadLetter:
         detail=refusal.detail,
         refused_at_ms=now_ms,
         size_bytes=len(value),
-        digest=digest_of(value),
-        value=value[:EVENT_BYTES_MAX],
+        digest=digest_under(key.secret, value),
+        key_id=key.id,
+        value=seal_under(key.secret, value[:EVENT_BYTES_MAX], _place(record.topic, record.partition, record.offset)),
     )
+
+
+def opened_letter(letter: DeadLetter, key: CustomerKey) -> bytes:
+    """The refused record's value, cut at 64 KiB; OwnFault if this is not its key."""
+    return open_under(key.secret, letter.value, _place(letter.source_topic, letter.source_partition, letter.source_offset))
+
+
+def _place(topic: str, partition: int, offset: int) -> bytes:
+    return f"dead letter\n{topic}\n{partition}\n{offset}".encode()
 
 
 def _is_name(name: str) -> bool:

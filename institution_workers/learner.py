@@ -20,6 +20,7 @@ from federation.heads.products import Catalogue
 from federation.messages import (
     CardTransaction,
     CreditApplication,
+    ErasureAsked,
     FeedbackGiven,
     HeadName,
     InteractionKind,
@@ -29,12 +30,12 @@ from federation.messages import (
     Verdict,
 )
 from institution_workers.consents import Consents
-from institution_workers.ingest import Event, Refusal, read
+from institution_workers.ingest import Event, Refusal, read, read_erasure
 from institution_workers.pupil import FEDERATED, LOCAL, Pupil
 from institution_workers.recall import Decision, Profile, Recall
 from institution_workers.window import Window
 from streams.ports import Record
-from streams.topology import CONSENTS, Topic
+from streams.topology import CONSENTS, ERASURES_ASKED, Topic
 
 
 class Count(StrEnum):
@@ -96,6 +97,7 @@ class Learner:
         self.counts: dict[str, int] = {}  # "<count>.<head>" and "refused.<topic>.<reason>".
         self._letters: list[tuple[Record, Refusal]] = []
         self._profiles: dict[str, Profile] = {}  # Changed and not yet taken.
+        self._erasures: list[ErasureAsked] = []
         self._encoders = encoders
         self._recall = recall
         self._behaviour = behaviour
@@ -113,6 +115,9 @@ class Learner:
             if refusal is not None:
                 self._refuse(record, refusal, None)
             return
+        if topic is ERASURES_ASKED:
+            self._hear_erasure(record)
+            return
         event = read(record, topic, future_ms=self._future_ms)
         if isinstance(event, Refusal):
             head_of_topic = _HEADS.get(topic.carries[0])
@@ -124,6 +129,15 @@ class Learner:
         self.count(Count.READ, head)
         if head in self.pupils:
             self._consider(record, event, head)
+
+    def _hear_erasure(self, record: Record) -> None:
+        """From this record on nothing of the customer is kept; what was kept before goes at the turn's end."""
+        asked = read_erasure(record)
+        if isinstance(asked, Refusal):
+            self._refuse(record, asked, None)
+            return
+        self._consents.suppress(asked.customer, record.timestamp_ms)
+        self._erasures.append(asked)
 
     def _consider(self, record: Record, event: Event, head: HeadName) -> None:
         identity = _identity(type(event).__name__, event.event_id)
@@ -166,6 +180,9 @@ class Learner:
     def _payment(self, event: CardTransaction) -> Refusal | None:
         if self._recall.decision(HeadName.FRAUD, event.event_id) is not None:
             return Refusal(RefusalReason.DUPLICATE, "a payment with this id waits for its label")
+        if self._consents.erased(event.customer):
+            self._decide(replace(event, customer=""), HeadName.FRAUD, (), "")
+            return None
         active = self._encoders.fraud.encode(event, self._behaviour)
         # Counting payments is no lesson: it describes this customer and this terminal, and stays here.
         self._behaviour.observe(event.customer, event.terminal, event.amount, event.occurred_at_ms)
@@ -175,6 +192,9 @@ class Learner:
     def _application(self, event: CreditApplication) -> Refusal | None:
         if self._recall.decision(HeadName.CREDIT, event.event_id) is not None:
             return Refusal(RefusalReason.DUPLICATE, "an application with this id waits for its label")
+        if self._consents.erased(event.customer):
+            self._decide(replace(event, customer=""), HeadName.CREDIT, (), "")
+            return None
         self._decide(event, HeadName.CREDIT, self._encoders.credit.encode(event), "")
         return None
 
@@ -221,6 +241,9 @@ class Learner:
 
     # --- products -----------------------------------------------------------------------------------------------
     def _interaction(self, event: ProductInteraction) -> Refusal | None:
+        if self._consents.erased(event.customer):
+            self.count(Count.UNCONSENTED, HeadName.PRODUCTS)
+            return None
         catalogue = self._encoders.products
         consented = self._consents.learns(HeadName.PRODUCTS, event.customer, consented=event.consented)
         profile = replace(self._recall.profile(event.customer), consented=event.consented)
@@ -249,6 +272,9 @@ class Learner:
         answered = _identity("answer", f"{event.subject}\n{product}")
         if self._recall.seen(answered):
             return Refusal(RefusalReason.DUPLICATE, "this recommendation was answered before")
+        if self._consents.erased(event.customer):
+            self.count(Count.UNCONSENTED, HeadName.PRODUCTS)
+            return None
         profile = self._recall.profile(event.customer)
         lesson = self._encoders.products.encode(profile.held, product)
         accepted = event.verdict is Verdict.ACCEPTED
@@ -319,6 +345,11 @@ class Learner:
     def take_letters(self) -> list[tuple[Record, Refusal]]:
         """Records refused since the last call."""
         taken, self._letters = self._letters, []
+        return taken
+
+    def take_erasures(self) -> list[ErasureAsked]:
+        """Erasures asked for since the last call."""
+        taken, self._erasures = self._erasures, []
         return taken
 
     def take_profiles(self) -> list[Profile]:

@@ -48,8 +48,12 @@ class Ledger:
         first = self._day(head, now_ms) - price.period_days
         if self._unknown_day(head) > first and math.isfinite(price.budget):
             return [None] * len(customers)
-        spent = "SELECT total(cost) FROM spendings WHERE head = ? AND customer = ? AND day > ?"
-        rows = (self._database.execute(spent, (head.value, _digest(customer), first)).fetchone() for customer in customers)
+        # Who was erased within the period has no rows any more, and so may have spent everything: to be erased gives no budget back.
+        spent = (
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM erased WHERE customer = ?2 AND day > ?3) THEN 9e999 ELSE total(cost) END "
+            "FROM spendings WHERE head = ?1 AND customer = ?2 AND day > ?3"
+        )
+        rows = (self._database.execute(spent, (head.value, digest_of_customer(customer), first)).fetchone() for customer in customers)
         totals = (float(row[0]) + price.cost for row in rows)
         return [total if affords(price.budget, total) else None for total in totals]
 
@@ -59,7 +63,7 @@ class Ledger:
         self._database.execute("DELETE FROM spendings WHERE head = ? AND day <= ?", (head.value, day - price.period_days))
         self._database.executemany(
             "INSERT INTO spendings VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET cost = cost + excluded.cost",
-            [(head.value, _digest(customer), day, price.cost) for customer in paying],
+            [(head.value, digest_of_customer(customer), day, price.cost) for customer in paying],
         )
         self._database.execute(
             "INSERT INTO ledgers VALUES (?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "
@@ -79,6 +83,10 @@ class Ledger:
         )
         return False
 
+    def erase(self, customer: str) -> int:
+        """Forget what a customer has spent; how many rows that were. Until a period has passed he can spend nothing (`consents.Consents.erase`)."""
+        return self._database.execute("DELETE FROM spendings WHERE customer = ?", (digest_of_customer(customer),)).rowcount
+
     def spent_most(self, head: HeadName) -> float:
         """The most that any customer has had spent in a period, ever."""
         row = self._database.execute("SELECT spent_most FROM ledgers WHERE head = ?", (head.value,)).fetchone()
@@ -94,6 +102,6 @@ class Ledger:
         return row[0] if row is not None and row[0] else -math.inf
 
 
-def _digest(customer: str) -> bytes:
-    """What a customer is called in the ledger: 16 bytes. Erasing the customer elsewhere does not give the budget back."""
+def digest_of_customer(customer: str) -> bytes:
+    """What a customer is called in the ledger, and in the list of the erased: 16 bytes."""
     return hashlib.blake2b(f"spending\n{customer}".encode(), digest_size=16).digest()

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from federation.heads.head import Active
-from federation.messages import HeadName
+from federation.limits import EVENT_BYTES_MAX
+from federation.messages import FeedbackGiven, HeadName, OutcomeObserved
+from streams.codec import decode
 from streams.ports import Record
 
 SEEN_MAX: Final = 1 << 20  # Event ids remembered: a second event with an id older than this many events is not noticed.
@@ -151,6 +153,18 @@ class Recall:
         """Keep a profile."""
         self._profiles[profile.customer] = profile
 
+    # --- erasure ------------------------------------------------------------------------------------------------
+    def erase(self, customer: str) -> dict[str, int]:
+        """Forget a customer's decisions, early feedback and profile, after a flush; how many rows of which table."""
+        execute = self._database.execute
+        of_him = [number for number, value in execute("SELECT id, value FROM early") if _customer_of(value) == customer]
+        self._database.executemany("DELETE FROM early WHERE id = ?", [(number,) for number in of_him])
+        self._early -= len(of_him)
+        decisions = execute("DELETE FROM waiting WHERE customer = ?", (customer,)).rowcount
+        self._waiting = dict.fromkeys(self._waiting, 0) | dict(execute("SELECT head, count(*) FROM waiting GROUP BY head"))
+        profiles = execute("DELETE FROM profiles WHERE customer = ?", (customer,)).rowcount
+        return {"early": len(of_him), "waiting": decisions, "profiles": profiles}
+
     # --- the turn's end -----------------------------------------------------------------------------------------
     def flush(self) -> dict[HeadName, int]:
         """Write this turn's changes; returns how many waiting decisions of which head were forgotten for want of room."""
@@ -187,3 +201,9 @@ class Recall:
         )
         self._waiting[head] = self._waiting_max
         return surplus
+
+
+def _customer_of(value: bytes) -> str | None:
+    """Of an early label: feedback names its customer, an outcome does not."""
+    label = decode(value, (FeedbackGiven, OutcomeObserved), EVENT_BYTES_MAX)
+    return label.customer if isinstance(label, FeedbackGiven) else None

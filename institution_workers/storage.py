@@ -20,7 +20,7 @@ from streams.topology import Cluster
 
 DATABASE: Final = "institution.sqlite"
 LOCK: Final = "institution.lock"
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -66,6 +66,8 @@ CREATE TABLE consents (
   customer TEXT NOT NULL, purpose TEXT NOT NULL, permitted INTEGER NOT NULL, PRIMARY KEY (customer, purpose)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE witnessed (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE customer_keys (customer TEXT PRIMARY KEY, id BLOB NOT NULL UNIQUE, key BLOB NOT NULL) STRICT;
+CREATE TABLE erased (customer BLOB PRIMARY KEY, day INTEGER NOT NULL, returned INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 CREATE TABLE profiles (
   customer TEXT PRIMARY KEY, held TEXT NOT NULL, dismissed TEXT NOT NULL, segment TEXT, consented INTEGER NOT NULL,
   updated_at_ms INTEGER NOT NULL
@@ -208,6 +210,10 @@ class Store:
             "INSERT INTO journal (cluster, topic, partition, key, value) VALUES (?, ?, ?, ?, ?)",
             ((cluster.value, r.topic, r.partition, r.key, r.value) for r in records),
         )
+
+    def unjournal(self, cluster: Cluster, key: bytes) -> int:
+        """Forget what is journaled under a key and not said yet, for it shall not be said; how many records."""
+        return self.database.execute("DELETE FROM journal WHERE cluster = ? AND key = ?", (cluster.value, key)).rowcount
 
     def unsaid(self, cluster: Cluster, records_max: int) -> Sequence[tuple[int, Outgoing]]:
         """Journaled records and their numbers, oldest first."""

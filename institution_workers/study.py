@@ -6,16 +6,19 @@ Never learns a record twice: a turn that was not saved is read again, one that w
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from federation.heads.behaviour import Behaviour
-from federation.messages import CustomerProfile, HeadName, Message, RoundParameters, ServingModel
+from federation.messages import CustomerProfile, ErasureAsked, ErasureCertified, HeadName, Message, ReadTo, RoundParameters, ServingModel
 from federation.privacy.accountant import epsilon_of
 from institution_workers.consents import Consents
-from institution_workers.ingest import dead_letter
+from institution_workers.customer_keys import CustomerKeys
+from institution_workers.erasure import Memories, certificate
+from institution_workers.ingest import Refusal, dead_letter, named_in
 from institution_workers.learner import Count, Encoders, Judged, Learner
 from institution_workers.ledger import Ledger, Price
 from institution_workers.preparation import Prepared, prepare
@@ -29,7 +32,7 @@ from streams.ports import Clock, Entropy, Outgoing, Position, Record
 from streams.settings import USUAL_LEARNING_RATES, USUAL_PURPOSES, PurposesSettings
 from streams.telemetry import DEAD_LETTERS as DEAD_LETTERS_COUNTED
 from streams.telemetry import EVENTS_LEARNED, EVENTS_READ
-from streams.topology import DEAD_LETTERS, LEARNING_TOPICS, PROFILES, SERVING_MODELS, Cluster, Topic
+from streams.topology import DEAD_LETTERS, ERASURES_CERTIFIED, LEARNING_TOPICS, PROFILES, SERVING_MODELS, Cluster, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,13 @@ class Study:
         judged: Callable[[Judged], None] = lambda _judged: None,
         reach: Callable[[str], None] = lambda _point: None,
         seal: Callable[[ServingModel], bytes] = encode,
+        certify: Callable[[ErasureCertified], bytes] = encode,
+        entropy: Entropy = os.urandom,
     ) -> None:
         """Take up what the store holds.
 
-        `seal` signs a model for the portal; one that is only encoded is refused there.
+        `seal` signs a model for the portal; one that is only encoded is refused there. `certify` signs certificates
+        of erasures; `entropy` draws customers' keys.
 
         `judged` is told each prediction once its truth is known (an evaluation keeps them). `reach` is told each labelled point, so
         that tests can crash there.
@@ -85,16 +91,27 @@ class Study:
         self._serve_ms = terms.serve_ms
         self._reach = reach
         self._seal = seal
+        self._certify = certify
         self._recall = Recall(store.database, waiting_max=terms.waiting_max)
         self._behaviour: Behaviour = load_behaviour(store)
         self.window: Final = Window(store.database)
         self.ledger: Final = Ledger(store.database)
         self._consents = Consents(store.database, terms.purposes)
+        self._keys = CustomerKeys(store.database, entropy)
+        self._memories = Memories(store, self._recall, self.window, self._behaviour, self._consents, self.ledger, self._keys)
         self._epsilons: dict[HeadName, float] = {}
-        topics = {topic.full_name(institution): topic for topic in LEARNING_TOPICS}
+        self._topics = {topic.full_name(institution): topic for topic in LEARNING_TOPICS}
         pupils = load_pupils(store, heads, encoders, learning_rates=terms.learning_rates)
         self.learner: Final = Learner(
-            pupils, encoders, self._recall, self._behaviour, self.window, self._consents, topics, future_ms=terms.future_ms, judged=judged
+            pupils,
+            encoders,
+            self._recall,
+            self._behaviour,
+            self.window,
+            self._consents,
+            self._topics,
+            future_ms=terms.future_ms,
+            judged=judged,
         )
         self.learner.counts = store.counters()
         self._served: dict[HeadName, tuple[int, int]] = {}  # Head -> (events learned, version) of the model last served.
@@ -131,6 +148,9 @@ class Study:
             forgotten = self._recall.flush()
             for head, count in forgotten.items():
                 self.learner.count(Count.FORGOTTEN, head, count)
+            erasures = self.learner.take_erasures()
+            for asked in erasures:
+                self._store.journal(Cluster.OWN, self._erase(asked, now_ms))
             save_behaviour(self._store, self._behaviour)
             for head, pupil in self.learner.pupils.items():
                 if pupil.learned != learned_before[head]:
@@ -138,6 +158,8 @@ class Study:
             self._store.set_counters(self.learner.counts)
             self._reach("written")
         self._reach("saved")
+        if erasures:
+            self._store.erase_traces()
         self._measure(records, learned_before, counts_before)
 
     # --- rounds -------------------------------------------------------------------------------------------------
@@ -192,6 +214,21 @@ class Study:
         )
         return Outgoing(SERVING_MODELS.full_name(self._institution), 0, head.value.encode(), self._seal(model))
 
+    def _erase(self, asked: ErasureAsked, now_ms: int) -> list[Outgoing]:
+        """Erase a customer; the tombstone of his profile, and the certificate."""
+        places = self._memories.erase(asked.customer, now_ms)
+        read_to = [ReadTo(topic=place.topic, partition=place.partition, offset=place.offset) for place in self.positions()]
+        certified = certificate(asked, self._institution, places, read_to, now_ms=now_ms)
+        return [
+            Outgoing(PROFILES.full_name(self._institution), 0, asked.customer.encode(), None),
+            Outgoing(ERASURES_CERTIFIED.full_name(self._institution), 0, asked.request_id.encode(), self._certify(certified)),
+        ]
+
+    def _letter(self, record: Record, refusal: Refusal, now_ms: int) -> Outgoing:
+        customer = named_in(record, self._topics[record.topic])
+        key = self._keys.of(customer, kept=not customer or not self._consents.erased(customer))
+        return self._outgoing(DEAD_LETTERS, record.topic, dead_letter(record, refusal, key, now_ms=now_ms))
+
     def _measure(self, records: Sequence[Record], learned: Mapping[HeadName, int], counts: Mapping[str, int]) -> None:
         for name, many in Counter(record.topic.removeprefix(f"{self._institution}.") for record in records).items():
             EVENTS_READ.labels(name).inc(many)
@@ -209,10 +246,7 @@ class Study:
 
     def _to_say(self, now_ms: int) -> list[Outgoing]:
         """Letters, profiles and due models of this turn."""
-        said = [
-            self._outgoing(DEAD_LETTERS, record.topic, dead_letter(record, refusal, now_ms=now_ms))
-            for record, refusal in self.learner.take_letters()
-        ]
+        said = [self._letter(record, refusal, now_ms) for record, refusal in self.learner.take_letters()]
         for profile in self.learner.take_profiles():
             message = CustomerProfile(
                 customer=profile.customer, held=profile.held, dismissed=profile.dismissed, updated_at_ms=profile.updated_at_ms

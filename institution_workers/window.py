@@ -51,6 +51,12 @@ class Window:
             for customer, own in itertools.groupby(rows, key=lambda row: str(row[0]))
         ]
 
+    def erase(self, customer: str) -> int:
+        """Forget a customer's lessons, after a flush; how many."""
+        rows = self._database.execute("DELETE FROM lessons WHERE customer = ?", (customer,)).rowcount
+        self._held = dict(self._database.execute("SELECT head, count(*) FROM lessons GROUP BY head"))
+        return rows
+
     def clear(self, head: HeadName) -> None:
         """All lessons of this head are in a contribution."""
         self._database.execute("DELETE FROM lessons WHERE head = ?", (head.value,))

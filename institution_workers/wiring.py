@@ -10,7 +10,7 @@ import os
 import time
 from typing import Final
 
-from federation.messages import HeadName, ServingModel
+from federation.messages import ErasureCertified, HeadName, ServingModel
 from federation.privacy.accountant import budget_of
 from institution_workers.learning import Learning
 from institution_workers.participation import Budget, Member, Participation
@@ -31,7 +31,7 @@ from streams.settings import InstitutionProcess, PrivacySettings
 from streams.signed import seal_record
 from streams.telemetry import EPSILON_MAX, configure_logging
 from streams.tls import open_tls
-from streams.topology import SERVING_MODELS, Cluster, Role
+from streams.topology import ERASURES_CERTIFIED, SERVING_MODELS, Cluster, Role
 
 _LEAVE_SECONDS: Final = 3.0
 
@@ -62,7 +62,10 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
     def seal(model: ServingModel) -> bytes:
         return seal_record(model, sender=party, sign=identity.sign, federation=settings.federation.name, topic=SERVING_MODELS)
 
-    study = Study(store, party, institution.heads, clock=clock, terms=terms, seal=seal)
+    def certify(certified: ErasureCertified) -> bytes:
+        return seal_record(certified, sender=party, sign=identity.sign, federation=settings.federation.name, topic=ERASURES_CERTIFIED)
+
+    study = Study(store, party, institution.heads, clock=clock, terms=terms, seal=seal, certify=certify)
     learning = Learning(
         own,
         study,

@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
+from aiokafka.structs import TopicPartition
 
 from streams.access import AccessRule
 from streams.cluster_plan import Change, Found, FoundTopic, Plan, Wanted, plan_of
@@ -34,6 +36,8 @@ _OPERATIONS: Final = {
     2: "all", 3: "read", 4: "write", 5: "create", 6: "delete", 7: "alter", 8: "describe", 9: "cluster_action", 10: "describe_configs",
     11: "alter_configs", 12: "idempotent_write",
 }  # fmt: skip
+# A segment per append, each clean as soon as the cleaner looks, and no grace for tombstones.
+_AT_ONCE: Final = {"segment.ms": "1", "min.cleanable.dirty.ratio": "0", "max.compaction.lag.ms": "1", "delete.retention.ms": "0"}
 _PERMISSIONS: Final = {2: "deny", 3: "allow"}
 
 
@@ -80,6 +84,28 @@ class KafkaAdmin:
         while not (await self.plan(wanted)).empty:  # noqa: ASYNC110 The broker hears of it by itself, and tells nobody.
             await asyncio.sleep(_GLANCE_S)
         return created
+
+    async def delete_before(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Delete the records before these offsets: nobody can read them from now on. LogRefused as the broker says."""
+        wanted = {TopicPartition(*place): RecordsToDelete(before_offset=offset) for place, offset in offsets.items()}
+        if wanted:
+            await self._admin.delete_records(wanted)
+
+    @asynccontextmanager
+    async def compacting(self, names: Sequence[str]) -> AsyncIterator[None]:
+        """Within, each append to one of these compacted topics lets Kafka's cleaner take out what is not the newest of its key, tombstones too.
+
+        Afterwards the topics are set as their rows say; if this process dies before, `riverbank topics apply` does that.
+        """
+        before = await self._settings(names)
+        if before is None:
+            raise LogRefused(f"there is no topic {' or '.join(names)}")
+        await self._change(Change(name, setting, "", value) for name in names for setting, value in _AT_ONCE.items())
+        try:
+            yield
+        finally:
+            kept = {name: {entry[0]: entry[1] for entry in entries} for name, entries in before.items()}
+            await self._change(Change(name, setting, "", kept[name][setting]) for name in names for setting in _AT_ONCE)
 
     async def _topics(self, names: Sequence[str]) -> dict[str, FoundTopic] | None:
         """None while the broker that was asked has not heard of all of them, as happens just after creation."""

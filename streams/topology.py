@@ -88,6 +88,11 @@ OUTCOMES: Final = _own("events.outcomes.v1", m.OutcomeObserved, "subject", {_R.S
 # The customer's word, whoever took it down: compacted, so that what he refused years ago still holds for a worker that starts afresh.
 CONSENTS: Final = _own("consents.v1", m.ConsentsStated, "customer", {_R.SOURCE, _R.PORTAL}, {_R.INSTITUTION, _R.PORTAL}, keep=None)
 FEEDBACK: Final = _own("feedback.v1", m.FeedbackGiven, "customer", {_R.PORTAL}, {_R.INSTITUTION, _R.PORTAL})
+# Neither is kept for long where there is `riverbank rights purge`; the certificates name nobody.
+ERASURES_ASKED: Final = _own("erasures_asked.v1", m.ErasureAsked, "customer", {_R.PORTAL}, {_R.INSTITUTION})
+ERASURES_CERTIFIED: Final = replace(
+    _own("erasures_certified.v1", m.ErasureCertified, "request_id", {_R.INSTITUTION}, {_R.PORTAL}, keep=400 * 24), signed=True
+)
 DEAD_LETTERS: Final = _own(
     "dead_letters.v1", m.DeadLetter, "source_topic", {_R.INSTITUTION}, {_R.PORTAL}, keep=90 * 24, size=RECORD_BYTES_MAX
 )
@@ -180,6 +185,8 @@ OWN_TOPICS: Final = (
     INTERACTIONS,
     OUTCOMES,
     FEEDBACK,
+    ERASURES_ASKED,
+    ERASURES_CERTIFIED,
     DEAD_LETTERS,
     PROFILES,
     SERVING_MODELS,
@@ -207,8 +214,8 @@ FEDERATION_TOPICS: Final = (
 )
 LANE_TOPICS: Final = (ROUNDS, SUMS, MODELS)  # Partitioned by head: lane_partition.
 EVENT_TOPICS: Final = (TRANSACTIONS, APPLICATIONS, INTERACTIONS, OUTCOMES, FEEDBACK)
-# Consents first, where two records have the same millisecond: what a customer refused is refused.
-LEARNING_TOPICS: Final = (CONSENTS, *EVENT_TOPICS)
+# Where two records have the same millisecond, consents come first and erasures last: what a customer refused is refused, and what he did is erased.
+LEARNING_TOPICS: Final = (CONSENTS, *EVENT_TOPICS, ERASURES_ASKED)
 
 
 def partitions_of(topics: Iterable[Topic], institution: str | None = None) -> dict[str, int]:

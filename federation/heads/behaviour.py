@@ -110,6 +110,13 @@ class Behaviour:
             self._terminals[terminal] = Record(at, payments, labels + 1.0, frauds + fraud)
             self._changed[Kind.TERMINAL, terminal] = None
 
+    def erase(self, customer: str) -> bool:
+        """Forget a customer; whether anything was remembered. Terminals' counts are of everybody who paid there."""
+        known = self._customers.pop(customer, None)
+        if known is not None:
+            self._changed[Kind.CUSTOMER, customer] = None
+        return known is not None
+
     def take_changes(self) -> tuple[Row, ...]:
         """Rows changed since the last call, forgotten keys with None; save them with the model they belong to."""
         rows = []

@@ -15,7 +15,8 @@ from federation.heads.head import FeatureError
 from federation.messages import AttributesObserved, CreditApplication, HeadName, OutcomeObserved, RefusalReason
 from institution_workers.arrivals import Arrivals
 from institution_workers.consents import Consents
-from institution_workers.ingest import Refusal, dead_letter, read
+from institution_workers.customer_keys import CustomerKeys
+from institution_workers.ingest import Refusal, dead_letter, named_in, read
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
 from institution_workers.vertical.people import People
@@ -34,10 +35,10 @@ class Intake:
 
     def __init__(
         self, log: Log, store: Store, people: People, speaker: Speaker, encoder: CreditEncoder, *, name: str, is_bank: bool, clock: Clock,
-        future_ms: int, consents: Consents,
+        future_ms: int, consents: Consents, keys: CustomerKeys,
     ) -> None:  # fmt: skip
         self._log, self._store, self._people, self._speaker, self._encoder = log, store, people, speaker, encoder
-        self._name, self._clock, self._future_ms, self._consents = name, clock, future_ms, consents
+        self._name, self._clock, self._future_ms, self._consents, self._keys = name, clock, future_ms, consents, keys
         topics = (CONSENTS, APPLICATIONS, OUTCOMES) if is_bank else (CONSENTS, ATTRIBUTES)
         self._topics: Final[Mapping[str, Topic]] = {topic.full_name(name): topic for topic in topics}
         self._arrivals: Arrivals | None = None
@@ -76,7 +77,7 @@ class Intake:
                     DEAD_LETTERS_COUNTED.labels(topic.name, refusal.reason.value).inc()
                     _LOG.warning("record refused", topic=record.topic, offset=record.offset, reason=refusal.reason.value)
                     if topic is ATTRIBUTES:  # The others' dead letters are the institution worker's to write.
-                        letter = dead_letter(record, refusal, now_ms=self._clock.now_ms())
+                        letter = dead_letter(record, refusal, self._keys.of(named_in(record, topic)), now_ms=self._clock.now_ms())
                         letters.append(Outgoing(DEAD_LETTERS.full_name(self._name), 0, record.topic.encode(), encode(letter)))
                 self._store.set_offset(record.topic, record.partition, record.offset + 1)
             self._store.journal(Cluster.OWN, letters)

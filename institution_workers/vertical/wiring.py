@@ -15,6 +15,7 @@ from federation.heads.features import FeatureSchema
 from federation.secagg.paillier import MODULUS_BITS_MIN
 from federation.vertical.effects import Parties
 from institution_workers.consents import Consents
+from institution_workers.customer_keys import CustomerKeys
 from institution_workers.remembered_parties import RememberedParties
 from institution_workers.speaker import Speaker
 from institution_workers.storage import StateUnusable, Store
@@ -71,7 +72,7 @@ def assemble(settings: VerticalProcess, store: Store, own_log: Log, federation: 
     scores = Scores(federation, store, people, runs, bank, speakers, courier, known, own=own, clock=clock, entropy=os.urandom)
     intake = Intake(
         own_log, store, people, speakers[1], encoder, name=name, is_bank=is_bank, clock=clock, future_ms=vertical.future_tolerance_ms,
-        consents=Consents(store.database, settings.purposes),
+        consents=Consents(store.database, settings.purposes), keys=CustomerKeys(store.database, os.urandom),
     )  # fmt: skip
     parts: list[tuple[str, Identity | Runs | Scores | Intake | Requests]] = [
         ("parties", identity),

@@ -6,14 +6,16 @@ Never prints what is known of a customer unless it was asked for just that."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
 from federation.messages import Purpose
 from riverbank.commands.frame import CannotRun, Config, settings_of
-from streams.settings import WebProcess
+from streams.settings import TopicsProcess, WebProcess
 
 if TYPE_CHECKING:
     from streams.ports import Log
@@ -39,6 +41,103 @@ def rights_consent(
         raise CannotRun("a purpose is permitted or refused, not both")
     _at_the_portal(config, lambda log, institution: state_consents(log, institution, customer, permitted, refused))
     typer.echo("taken down; it holds from here on in the order of the log")
+
+
+@group.command("erase")
+def rights_erase(
+    config: Config,
+    customer: Customer,
+    out: Annotated[Path, typer.Option(help="A new file for the certificate.")],
+    actor: Annotated[str, typer.Option(help="Who does it, for the audit.")] = "operator",
+    wait: Annotated[int, typer.Option(min=1, help="Give up waiting for the certificate after so many seconds; the erasure stands.")] = 60,
+) -> None:
+    """Erase a customer from the worker's state and make what logs hold of him unreadable; CONFIG is the portal's, whose audit must be running."""
+    import os
+
+    from audit.auditor import Auditor, AuditUnavailable
+    from audit.pseudonyms import key_in, pseudonym
+    from riverbank.erasing import NotErased, erase
+    from streams.access import Principal
+    from streams.kafka import KafkaLog
+    from streams.parties import Parties
+    from streams.tls import open_tls
+    from streams.topology import Role
+    from web.wiring import SystemClock
+
+    settings = settings_of(config, WebProcess)
+    if out.exists():
+        raise CannotRun(f"{out} exists: certificates are not overwritten")
+    subject = pseudonym(key_in(settings.web.state_dir / "pseudonyms.key", os.urandom), customer)
+    federation = settings.federation
+
+    async def done(log: Log, institution: str) -> dict[str, Any]:
+        portal = Principal(institution, Role.PORTAL)
+        far = KafkaLog(federation.bootstrap, client_id=f"{portal.name}-cli", tls=open_tls(federation.tls, portal))
+        parties = Parties(far, federation=federation.name, ca_verify_key=bytes.fromhex(federation.ca_verify_key))
+        try:
+            await parties.catch_up()
+            async with Auditor(log, institution=institution, process="rights", clock=SystemClock(), entropy=os.urandom) as auditor:
+                return await erase(
+                    log, parties, auditor, institution, customer, actor=actor, subject=subject, wait_s=wait, entropy=os.urandom
+                )
+        finally:
+            await parties.close()
+            await far.close()
+
+    try:
+        written = _at_the_portal(config, done)
+    except (AuditUnavailable, NotErased) as error:
+        raise CannotRun(str(error)) from error
+    out.write_text(json.dumps(written, indent=1) + "\n")
+    typer.echo(f"erased; the certificate is in {out}. `riverbank rights purge` takes him out of the brokers at once; else retention does")
+
+
+Certificate = Annotated[Path, typer.Argument(help="The file that `erase` wrote.")]
+
+
+@group.command("verify")
+def rights_verify(
+    certificate: Certificate,
+    federation: Annotated[Path, typer.Option(help="The federation.toml that everybody has: its name and its CA's key.")],
+    customer: Annotated[str | None, typer.Option(help="Also: whether it is about this customer.")] = None,
+) -> None:
+    """Check a certificate of an erasure, without any connection; exit 1 if it does not hold."""
+    import tomllib
+
+    from federation.errors import OwnFault
+    from riverbank.erasing import load, readable, verified
+
+    public = tomllib.loads(federation.read_text())
+    pinned = public.get("federation", public)
+    try:
+        said = verified(
+            load(certificate), federation=pinned["name"], ca_verify_key=bytes.fromhex(pinned["ca_verify_key"]), customer=customer
+        )
+    except OwnFault as error:
+        typer.echo(f"NOT VALID: {error}")
+        raise typer.Exit(1) from error
+    typer.echo(json.dumps(readable(said), indent=1))
+
+
+@group.command("purge")
+def rights_purge(
+    config: Config,
+    certificate: Certificate,
+    customer: Customer,
+    wait: Annotated[int, typer.Option(min=1, help="Give the brokers so many seconds to compact.")] = 120,
+) -> None:
+    """Delete from the brokers at once what retention would delete in days; CONFIG is the cluster's. Exit 1 if he can still be read somewhere."""
+    from federation.errors import OwnFault
+    from riverbank.erasing import load, unverified
+    from riverbank.purging import purge
+    from streams.ports import LogRefused, LogUnavailable
+
+    try:
+        left = asyncio.run(purge(settings_of(config, TopicsProcess).cluster, unverified(load(certificate)), customer, wait_s=wait))
+    except (OwnFault, LogRefused, LogUnavailable) as error:
+        raise CannotRun(str(error)) from error
+    typer.echo(f"STILL READABLE in {', '.join(left)}" if left else "no topic of the institution holds the customer's name any more")
+    raise typer.Exit(1 if left else 0)
 
 
 def _at_the_portal(config: Config, work: Callable[[Log, str], Awaitable[T]]) -> T:

@@ -41,6 +41,7 @@ broker.session.timeout.ms=2500
 broker.heartbeat.interval.ms=500
 log.segment.bytes=67108864
 log.cleaner.dedupe.buffer.size=8388608
+log.cleaner.backoff.ms=1000
 num.network.threads=2
 num.io.threads=4
 background.threads=2

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.ids import digest_of
+from federation.errors import OwnFault
 from federation.limits import EVENT_BYTES_MAX
 from federation.messages import CardTransaction, HeadName, RefusalReason, Verdict
-from institution_workers.ingest import Refusal, dead_letter, read
+from federation.secagg.keys import Secret
+from institution_workers.customer_keys import CustomerKey
+from institution_workers.ingest import Refusal, dead_letter, named_in, opened_letter, read
 from streams.codec import encode
 from streams.ports import Record
 from streams.topology import EVENT_TOPICS, FEEDBACK, INTERACTIONS, OUTCOMES, TRANSACTIONS
 
 TOLERANCE_MS = 60_000
+KEY = CustomerKey(bytes(16), Secret(b"\x07" * 32))
 
 
 def _reason(record, topic=TRANSACTIONS):
@@ -89,12 +93,29 @@ def test_the_future_is_measured_from_the_logs_own_time(scribe):
 def test_a_dead_letter_keeps_the_record(scribe):
     """Where it lay, why it was refused, its size and digest, and its bytes up to 64 KiB."""
     value = bytes(range(256)) * 300
-    letter = dead_letter(scribe.raw(value, OUTCOMES), Refusal(RefusalReason.OVERSIZED, "too big"), now_ms=5)
+    letter = dead_letter(scribe.raw(value, OUTCOMES), Refusal(RefusalReason.OVERSIZED, "too big"), KEY, now_ms=5)
 
     assert (letter.source_topic, letter.source_partition, letter.source_offset) == ("north-bank.events.outcomes.v1", 0, 0)
     assert (letter.reason, letter.detail, letter.refused_at_ms) == (RefusalReason.OVERSIZED, "too big", 5)
-    assert (letter.size_bytes, letter.digest, letter.value) == (len(value), digest_of(value), value[:EVENT_BYTES_MAX])
+    assert (letter.size_bytes, letter.key_id, opened_letter(letter, KEY)) == (len(value), KEY.id, value[:EVENT_BYTES_MAX])
     assert len(encode(letter)) < 1_000_000
+
+
+def test_a_dead_letter_says_nothing_without_its_key(scribe):
+    """Another key, or another letter's place, does not open it; the same record again gives the same bytes, another record no common ones."""
+    record, other = scribe.payment("p1", customer="anna"), scribe.payment("p1", customer="anna")
+    letters = [dead_letter(each, Refusal(RefusalReason.DUPLICATE, "again"), KEY, now_ms=5) for each in (record, record, other)]
+    stranger = CustomerKey(KEY.id, Secret(bytes(32)))
+
+    assert letters[0] == letters[1]
+    assert letters[0].value[:24] != letters[2].value[:24]
+    assert b"anna" not in encode(letters[0])
+    for letter, key in ((letters[0], stranger), (replace(letters[2], source_offset=0), KEY)):
+        with pytest.raises(OwnFault, match="not sealed with this key"):
+            opened_letter(letter, key)
+    assert named_in(record, TRANSACTIONS) == "anna"
+    assert named_in(replace(record, value=b"junk", key=b"ben"), TRANSACTIONS) == "ben"
+    assert named_in(replace(record, value=b"junk", key=b"p1"), OUTCOMES) == ""
 
 
 @given(value=st.binary(max_size=200), topic=st.sampled_from(EVENT_TOPICS))

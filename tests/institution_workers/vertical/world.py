@@ -16,6 +16,7 @@ from federation.heads.credit import CreditEncoder
 from federation.heads.features import FeatureSchema
 from federation.vertical.effects import Parties
 from institution_workers.consents import Consents
+from institution_workers.customer_keys import CustomerKeys
 from institution_workers.speaker import Speaker
 from institution_workers.storage import Store
 from institution_workers.vertical.bank_desk import BankDesk
@@ -114,7 +115,7 @@ class Party:
         )
         self.intake = Intake(
             world.log, self.store, self.people, speakers[1], self.encoder, name=self.name, is_bank=self.name == BANK, clock=clock, future_ms=10**9,
-            consents=Consents(self.store.database, PurposesSettings()),
+            consents=Consents(self.store.database, PurposesSettings()), keys=CustomerKeys(self.store.database, entropy),
         )  # fmt: skip
         self.parts = [self.intake, self.runs, self.scores]
         if bank is not None:
