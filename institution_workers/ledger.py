@@ -62,8 +62,9 @@ class Ledger:
         day = self._day(head, now_ms)
         self._database.execute("DELETE FROM spendings WHERE head = ? AND day <= ?", (head.value, day - price.period_days))
         self._database.executemany(
-            "INSERT INTO spendings VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET cost = cost + excluded.cost",
-            [(head.value, digest_of_customer(customer), day, price.cost) for customer in paying],
+            "INSERT INTO spendings VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5) ON CONFLICT DO UPDATE "
+            "SET cost = cost + excluded.cost, contributions = contributions + 1, last_round = excluded.last_round",
+            [(head.value, digest_of_customer(customer), day, price.cost, round_) for customer in paying],
         )
         self._database.execute(
             "INSERT INTO ledgers VALUES (?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "

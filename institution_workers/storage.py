@@ -51,7 +51,8 @@ CREATE TABLE lessons (
 ) STRICT;
 CREATE INDEX lessons_by_head ON lessons (head);
 CREATE TABLE spendings (
-  head TEXT NOT NULL, customer BLOB NOT NULL, day INTEGER NOT NULL, cost REAL NOT NULL, PRIMARY KEY (head, customer, day)
+  head TEXT NOT NULL, customer BLOB NOT NULL, day INTEGER NOT NULL, cost REAL NOT NULL,
+  contributions INTEGER NOT NULL, first_round INTEGER NOT NULL, last_round INTEGER NOT NULL, PRIMARY KEY (head, customer, day)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX spendings_by_day ON spendings (head, day);
 CREATE TABLE ledgers (

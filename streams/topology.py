@@ -94,9 +94,9 @@ ERASURES_CERTIFIED: Final = replace(
     _own("erasures_certified.v1", m.ErasureCertified, "request_id", {_R.INSTITUTION}, {_R.PORTAL}, keep=400 * 24), signed=True
 )
 DEAD_LETTERS: Final = _own(
-    "dead_letters.v1", m.DeadLetter, "source_topic", {_R.INSTITUTION}, {_R.PORTAL}, keep=90 * 24, size=RECORD_BYTES_MAX
+    "dead_letters.v1", m.DeadLetter, "source_topic", {_R.INSTITUTION}, {_R.INSTITUTION, _R.PORTAL}, keep=90 * 24, size=RECORD_BYTES_MAX
 )
-PROFILES: Final = _own("profiles.v1", m.CustomerProfile, "customer", {_R.INSTITUTION}, {_R.PORTAL}, keep=None)
+PROFILES: Final = _own("profiles.v1", m.CustomerProfile, "customer", {_R.INSTITUTION}, {_R.INSTITUTION, _R.PORTAL}, keep=None)
 # Signed, though on the institution's own cluster: what customers are offered is its worker's word, whoever else can write there.
 SERVING_MODELS: Final = replace(
     _own("serving_models.v1", m.ServingModel, "head", {_R.INSTITUTION}, {_R.PORTAL}, keep=None, size=RECORD_BYTES_MAX), signed=True

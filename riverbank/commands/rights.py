@@ -15,7 +15,7 @@ import typer
 
 from federation.messages import Purpose
 from riverbank.commands.frame import CannotRun, Config, settings_of
-from streams.settings import TopicsProcess, WebProcess
+from streams.settings import InstitutionProcess, TopicsProcess, WebProcess
 
 if TYPE_CHECKING:
     from streams.ports import Log
@@ -43,6 +43,62 @@ def rights_consent(
     typer.echo("taken down; it holds from here on in the order of the log")
 
 
+PseudonymKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--pseudonyms", help="The institution's key for customers' names in its audit; the same file everywhere. Absent: in state_dir."
+    ),
+]
+
+
+@group.command("export")
+def rights_export(
+    config: Config,
+    customer: Customer,
+    out: Annotated[Path, typer.Option(help="A new folder for export.json and export.html.")],
+    actor: Annotated[str, typer.Option(help="Who does it, for the audit.")] = "operator",
+    pseudonyms: PseudonymKey = None,
+) -> None:
+    """Everything that the worker's state and topics hold on a customer; CONFIG is the worker's, beside which this runs."""
+    import os
+
+    from audit.auditor import Auditor, AuditUnavailable
+    from federation.errors import OwnFault
+    from federation.messages import ActionKind
+    from riverbank.subject_access import export, page
+    from streams.access import Principal
+    from streams.kafka import KafkaLog
+    from streams.ports import LogRefused, LogUnavailable
+    from streams.tls import open_tls
+    from streams.topology import Role
+    from web.wiring import SystemClock
+
+    settings = settings_of(config, InstitutionProcess)
+    own, name = settings.institution, settings.party.name
+    if out.exists():
+        raise CannotRun(f"{out} exists: name a new folder")
+    worker = Principal(name, Role.INSTITUTION)
+    subject = _pseudonym(pseudonyms or own.state_dir / "pseudonyms.key", customer)
+
+    async def done() -> dict[str, Any]:
+        log = KafkaLog(own.bootstrap, client_id=f"{worker.name}-cli", tls=open_tls(own.tls, worker))
+        try:
+            async with Auditor(log, institution=name, process="rights", clock=SystemClock(), entropy=os.urandom) as auditor:
+                await auditor.record(ActionKind.EXPORT, "customer_exported", actor=actor, subject=subject)
+            return await export(log, name, own.state_dir, customer)
+        finally:
+            await log.close()
+
+    try:
+        exported = asyncio.run(done())
+    except (AuditUnavailable, LogRefused, LogUnavailable, OwnFault) as error:
+        raise CannotRun(str(error)) from error
+    out.mkdir(mode=0o700, parents=True)
+    for file, content in (("export.json", json.dumps(exported, indent=1) + "\n"), ("export.html", page(exported))):
+        (out / file).write_text(content, encoding="utf-8")
+    typer.echo(f"in {out}; hand it to the customer, then delete it")
+
+
 @group.command("erase")
 def rights_erase(
     config: Config,
@@ -50,12 +106,12 @@ def rights_erase(
     out: Annotated[Path, typer.Option(help="A new file for the certificate.")],
     actor: Annotated[str, typer.Option(help="Who does it, for the audit.")] = "operator",
     wait: Annotated[int, typer.Option(min=1, help="Give up waiting for the certificate after so many seconds; the erasure stands.")] = 60,
+    pseudonyms: PseudonymKey = None,
 ) -> None:
     """Erase a customer from the worker's state and make what logs hold of him unreadable; CONFIG is the portal's, whose audit must be running."""
     import os
 
     from audit.auditor import Auditor, AuditUnavailable
-    from audit.pseudonyms import key_in, pseudonym
     from riverbank.erasing import NotErased, erase
     from streams.access import Principal
     from streams.kafka import KafkaLog
@@ -67,7 +123,7 @@ def rights_erase(
     settings = settings_of(config, WebProcess)
     if out.exists():
         raise CannotRun(f"{out} exists: certificates are not overwritten")
-    subject = pseudonym(key_in(settings.web.state_dir / "pseudonyms.key", os.urandom), customer)
+    subject = _pseudonym(pseudonyms or settings.web.state_dir / "pseudonyms.key", customer)
     federation = settings.federation
 
     async def done(log: Log, institution: str) -> dict[str, Any]:
@@ -138,6 +194,14 @@ def rights_purge(
         raise CannotRun(str(error)) from error
     typer.echo(f"STILL READABLE in {', '.join(left)}" if left else "no topic of the institution holds the customer's name any more")
     raise typer.Exit(1 if left else 0)
+
+
+def _pseudonym(key_file: Path, customer: str) -> str:
+    import os
+
+    from audit.pseudonyms import key_in, pseudonym
+
+    return pseudonym(key_in(key_file, os.urandom), customer)
 
 
 def _at_the_portal(config: Config, work: Callable[[Log, str], Awaitable[T]]) -> T:
