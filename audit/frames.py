@@ -47,11 +47,16 @@ class Link:
 
 def chained(sequence: int, previous: bytes, content: bytes) -> tuple[bytes, bytes]:
     """(frame, leaf hash) of the entry that follows `previous`. OwnFault if the content is too large."""
-    entry = _LINK.pack(sequence, previous) + content
+    entry = link_bytes(sequence, previous, content)
     if len(entry) > ENTRY_BYTES_MAX:
         raise OwnFault(f"an audit entry of {len(entry)} bytes; {ENTRY_BYTES_MAX} are allowed")
     leaf = leaf_hash(entry)
     return _LENGTH.pack(len(entry)) + leaf + entry, leaf
+
+
+def link_bytes(sequence: int, previous: bytes, content: bytes) -> bytes:
+    """An entry's bytes: what its leaf hash is of."""
+    return _LINK.pack(sequence, previous) + content
 
 
 def link_of(entry: bytes) -> Link:

@@ -16,8 +16,8 @@ import structlog
 from audit.checkpoints import Checkpoint, parsed, signed
 from audit.frames import TamperedError
 from audit.history import History, origin_of
-from audit.ledger import Ledger
-from audit.merkle import consistency_proof, root_of
+from audit.ledger import Ledger, read_entries
+from audit.merkle import Frontier, consistency_proof, root_of
 from federation.errors import PeerFault
 from federation.messages import CheckpointSigned, ConsistencyShown, PartyRole
 from streams.codec import DecodeError, decode, encode
@@ -65,6 +65,24 @@ def open_ledger(directory: Path) -> Ledger:
         ledger.close()
         raise TamperedError(last[1].size - 1, "it or one before it is not what a signed checkpoint covers; run `riverbank audit verify`")
     return ledger
+
+
+def verified_ledger(directory: Path) -> tuple[int, bytes, int]:
+    """(entries, root, entries that the checkpoint signed last covers) of the whole ledger, every hash, link and the checkpoint checked.
+
+    TamperedError names the first entry that is wrong; where the checkpoint alone differs, the last one that it covers.
+    """
+    last = last_signed(directory)
+    frontier, covered = Frontier(), 0 if last is None else last[1].size
+    for entry in read_entries(directory):
+        frontier.add(entry.leaf)
+        if last is not None and frontier.size == covered and frontier.root() != last[1].root:
+            raise TamperedError(covered - 1, "it or one before it is not what the signed checkpoint covers")
+    if frontier.size < covered:
+        raise TamperedError(
+            frontier.size, f"it and what follows, up to entry {covered - 1}, are missing, and a signed checkpoint covers them"
+        )
+    return frontier.size, frontier.root(), covered
 
 
 class Checkpoints:

@@ -195,13 +195,14 @@ async def run(settings: AuditProcess) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await serve(settings, _log_of(settings), stop)
+        await serve(settings, log_of(settings), stop)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 
-def _log_of(settings: AuditProcess) -> KafkaLog:
+def log_of(settings: AuditProcess) -> KafkaLog:
+    """The cluster that this audit reads, as itself."""
     audit, federation = settings.audit, settings.federation
     if audit.institution is not None and audit.bootstrap is not None:
         ourselves = Principal(audit.institution, Role.LEDGER)

@@ -17,7 +17,7 @@ from audit.checkpoints import parsed, verified, witnesses_of
 from audit.frames import TamperedError
 from audit.history import History, origin_of
 from audit.ledger import Ledger, segments_of
-from audit.signing import Checkpoints, cosigned_note, last_signed, open_ledger
+from audit.signing import Checkpoints, cosigned_note, last_signed, open_ledger, verified_ledger
 from audit.sources import Exchanges
 from audit.writer import Writer
 from federation import messages as m
@@ -145,6 +145,7 @@ async def test_a_witness_follows_a_growing_log_through_restarts(town: Town, tmp_
         async with town.witness("north") as witness:  # A new process each time: what it knows is in its state.
             await witness.step(0)
 
+    assert verified_ledger(tmp_path / "ledger")[::2] == (10, 10)
     sizes = [said.size for said in town.said() if isinstance(said, m.CheckpointCosigned)]
     assert list(dict.fromkeys(sizes)) == [1, 3, 6, 10]  # The audit's restarts say the last one again, and so does the witness.
 
@@ -268,6 +269,8 @@ async def test_a_ledger_that_lost_what_a_checkpoint_covers_is_not_opened(town: T
     else:
         ((_, segment),) = segments_of(tmp_path / "ledger")
         segment.write_bytes(segment.read_bytes()[:-1])
+    with pytest.raises(TamperedError, match="signed checkpoint" if damage == "changed" else "ends inside it"):
+        verified_ledger(tmp_path / "ledger")
     with pytest.raises(TamperedError, match="signed checkpoint"):
         open_ledger(tmp_path / "ledger")
 
