@@ -1594,6 +1594,20 @@ class ProductInteraction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewAsked:
+    """A decision that a person has to make, for its customer objects to automated ones (GDPR art. 22). Names the event, not the customer, so that it outlives nobody's erasure."""
+
+    head: HeadName
+    """Which model may not decide."""
+    event_id: str
+    """The payment or application to be decided: the same event is the same review."""
+    reason: str
+    """Why a person decides: objection."""
+    asked_at_ms: int
+    """When it was asked for, milliseconds since 1970 UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundAbandoned:
     """A round ended without a model; the next one goes on."""
 
@@ -2106,6 +2120,7 @@ Message = (
     | OutcomeObserved
     | PassEnded
     | ProductInteraction
+    | ReviewAsked
     | RoundAbandoned
     | RunAbandoned
     | ServingModel

@@ -14,7 +14,7 @@ from typing import Final
 from federation.heads.behaviour import Behaviour
 from federation.heads.credit import CreditEncoder
 from federation.heads.fraud import FraudEncoder
-from federation.heads.head import FeatureError, Lesson
+from federation.heads.head import Active, FeatureError, Lesson
 from federation.heads.prequential import PrequentialAuc, PrequentialHitRate
 from federation.heads.products import Catalogue
 from federation.messages import (
@@ -27,6 +27,7 @@ from federation.messages import (
     OutcomeObserved,
     ProductInteraction,
     RefusalReason,
+    ReviewAsked,
     Verdict,
 )
 from institution_workers.consents import Consents
@@ -98,6 +99,7 @@ class Learner:
         self._letters: list[tuple[Record, Refusal]] = []
         self._profiles: dict[str, Profile] = {}  # Changed and not yet taken.
         self._erasures: list[ErasureAsked] = []
+        self._reviews: list[ReviewAsked] = []
         self._encoders = encoders
         self._recall = recall
         self._behaviour = behaviour
@@ -209,6 +211,12 @@ class Learner:
             self.count(Count.UNCONSENTED, head)
             decision = Decision(head, event.event_id, event.customer, False, (), 0.0, 0.0, event.occurred_at_ms)
         self._recall.wait(decision)
+        if not self._consents.decides(event.customer) and self._decides(head, active):
+            self._reviews.append(ReviewAsked(head=head, event_id=event.event_id, reason="objection", asked_at_ms=event.occurred_at_ms))
+
+    def _decides(self, head: HeadName, active: Active) -> bool:
+        """Whether a score of this head decides about its customer: on every application, and on payments that it would stop."""
+        return head is HeadName.CREDIT or max(self.pupils[head].log_odds(active).values()) >= 0.0
 
     def _label(self, record: Record, event: OutcomeObserved | FeedbackGiven, head: HeadName, *, positive: bool) -> Refusal | None:
         labelled = _identity(f"label {head.value}", event.subject)
@@ -345,6 +353,11 @@ class Learner:
     def take_letters(self) -> list[tuple[Record, Refusal]]:
         """Records refused since the last call."""
         taken, self._letters = self._letters, []
+        return taken
+
+    def take_reviews(self) -> list[ReviewAsked]:
+        """Decisions since the last call that a person has to make."""
+        taken, self._reviews = self._reviews, []
         return taken
 
     def take_erasures(self) -> list[ErasureAsked]:

@@ -93,6 +93,7 @@ ERASURES_ASKED: Final = _own("erasures_asked.v1", m.ErasureAsked, "customer", {_
 ERASURES_CERTIFIED: Final = replace(
     _own("erasures_certified.v1", m.ErasureCertified, "request_id", {_R.INSTITUTION}, {_R.PORTAL}, keep=400 * 24), signed=True
 )
+REVIEWS: Final = _own("reviews.v1", m.ReviewAsked, "event_id", {_R.INSTITUTION, _R.PORTAL}, {_R.PORTAL}, keep=90 * 24)
 DEAD_LETTERS: Final = _own(
     "dead_letters.v1", m.DeadLetter, "source_topic", {_R.INSTITUTION}, {_R.INSTITUTION, _R.PORTAL}, keep=90 * 24, size=RECORD_BYTES_MAX
 )
@@ -187,6 +188,7 @@ OWN_TOPICS: Final = (
     FEEDBACK,
     ERASURES_ASKED,
     ERASURES_CERTIFIED,
+    REVIEWS,
     DEAD_LETTERS,
     PROFILES,
     SERVING_MODELS,

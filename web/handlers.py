@@ -25,10 +25,11 @@ from web.views import institution_rows, partnership_cards, round_rows
 
 OFFERS_DEFAULT: Final = 3
 OFFERS_MAX: Final = 20
-_KEY: Final = re.compile(rf"^[A-Za-z0-9._:-]{{1,{NAME_LENGTH_MAX}}}$")
+KEY: Final = re.compile(rf"^[A-Za-z0-9._:-]{{1,{NAME_LENGTH_MAX}}}$")
 
 
-def _institution(request: http.Request) -> Institution:
+def institution_of(request: http.Request) -> Institution:
+    """The portal's institution; a 404 at the console."""
     institution = request.app[WINDOW].institution
     if institution is None:
         raise Problem(HTTPStatus.NOT_FOUND, "This is the operator's console, which has no customers; ask an institution's portal.")
@@ -48,11 +49,11 @@ def _offer(offer: Offer) -> dict[str, Any]:
 async def recommendations(request: http.Request) -> http.Response:
     """The likeliest products for a customer, with reasons; from memory."""
     customer, wanted = request.match_info["customer"], request.query.get("n", str(OFFERS_DEFAULT))
-    if not _KEY.fullmatch(customer):
+    if not KEY.fullmatch(customer):
         raise Problem(HTTPStatus.BAD_REQUEST, f"A customer has 1 to {NAME_LENGTH_MAX} characters of A-Z a-z 0-9 . _ : -")
     if not re.fullmatch(r"[0-9]{1,4}", wanted) or not 1 <= int(wanted) <= OFFERS_MAX:
         raise Problem(HTTPStatus.BAD_REQUEST, f"n is a whole number from 1 to {OFFERS_MAX}")
-    window, institution = request.app[WINDOW], _institution(request)
+    window, institution = request.app[WINDOW], institution_of(request)
     with telemetry.SCORE_SECONDS.labels(head=m.HeadName.PRODUCTS.value).time():
         found = institution.customers.recommend(customer, int(wanted))
     if found is None:
@@ -82,8 +83,8 @@ class FeedbackBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     head: str
-    subject: str = Field(pattern=_KEY.pattern, max_length=NAME_LENGTH_MAX, description="event_id of the decision, or the recommendation_id")
-    customer: str = Field(pattern=_KEY.pattern, max_length=NAME_LENGTH_MAX)
+    subject: str = Field(pattern=KEY.pattern, max_length=NAME_LENGTH_MAX, description="event_id of the decision, or the recommendation_id")
+    customer: str = Field(pattern=KEY.pattern, max_length=NAME_LENGTH_MAX)
     product: str | None = Field(default=None, min_length=1, max_length=NAME_LENGTH_MAX)
     verdict: str
 
@@ -107,9 +108,9 @@ class FeedbackBody(BaseModel):
 
 async def feedback(request: http.Request) -> http.Response:
     """Take a person's feedback: 202 once it is safe in the institution's log."""
-    window, institution = request.app[WINDOW], _institution(request)
+    window, institution = request.app[WINDOW], institution_of(request)
     key = request.headers.get("Idempotency-Key", "")
-    if not _KEY.fullmatch(key):
+    if not KEY.fullmatch(key):
         raise Problem(
             HTTPStatus.BAD_REQUEST, f"The header Idempotency-Key is needed: 1 to {NAME_LENGTH_MAX} characters of A-Z a-z 0-9 . _ : -"
         )

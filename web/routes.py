@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp.typedefs import Handler
 
-from web import handlers
+from web import handlers, scores
 from web.access import (
     BARE,
     CODE_AWAITED,
@@ -94,6 +94,7 @@ ROUTES: Final = (
     Route(
         "GET", "/api/v1/recommendations/{customer}", handlers.recommendations, people_with(Role.OFFICER, scope=Scope.RECOMMENDATIONS_READ)
     ),
+    Route("POST", "/api/v1/scores/credit", scores.credit, people_with(Role.OFFICER, scope=Scope.SCORES_READ)),
     Route("POST", "/api/v1/feedback", handlers.feedback, people_with(Role.OFFICER, scope=Scope.FEEDBACK_WRITE)),
     Route("GET", "/api/v1/rounds", handlers.rounds, _ROUNDS),
     Route("GET", "/api/v1/institutions", handlers.institutions, _ROUNDS),

@@ -27,6 +27,10 @@ SendFeedback = Callable[[m.FeedbackGiven], Awaitable[None]]
 """Returns once the log has acknowledged; LogUnavailable when it does not."""
 
 
+AskReview = Callable[[m.ReviewAsked], Awaitable[None]]
+"""Likewise."""
+
+
 @dataclass
 class Institution:
     """A portal's side of its own institution."""
@@ -35,6 +39,7 @@ class Institution:
     customers: Customers
     feed: Feed
     send_feedback: SendFeedback
+    ask_review: AskReview
 
 
 @dataclass

@@ -97,7 +97,10 @@ def _institution(name: str, log: Log, parties: Parties, clock: Clock, purposes: 
         topic = topology.FEEDBACK.full_name(name)
         await log.append([Outgoing(topic, 0, message.customer.encode(), encode(message))])
 
-    return Institution(name, customers, feed, send)
+    async def ask(message: m.ReviewAsked) -> None:
+        await log.append([Outgoing(topology.REVIEWS.full_name(name), 0, message.event_id.encode(), encode(message))])
+
+    return Institution(name, customers, feed, send, ask)
 
 
 @contextlib.asynccontextmanager

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from federation.messages import ConsentsStated, HeadName, Purpose, RoundParameters
+from federation.messages import ConsentsStated, HeadName, Purpose, ReviewAsked, RoundParameters
 from institution_workers.storage import Store
 from institution_workers.study import Terms
-from streams.codec import encode
+from streams.codec import decode, encode
 from streams.settings import PurposeSettings, PurposesSettings
-from streams.topology import CONSENTS
+from streams.topology import CONSENTS, REVIEWS, Cluster
 from tests.institution_workers.conftest import BANK, Scribe
 
 FRAUD, PRODUCTS = HeadName.FRAUD, HeadName.PRODUCTS
@@ -172,3 +172,27 @@ def test_a_replay_in_other_turns_decides_the_same(tmp_path_factory, studying, da
         store.close()
 
     assert found[0] == found[1]
+
+
+def reviews(store):
+    topic = REVIEWS.full_name(BANK)
+    records = [record for _, record in store.unsaid(Cluster.OWN, 1000) if record.topic == topic]
+    return [(said.head, said.event_id, said.reason) for record in records for said in [decode(record.value, (ReviewAsked,), 10**5)]]
+
+
+def test_about_who_objects_to_automated_decisions_a_person_decides(store, studying, scribe):
+    """Every application of his goes to the queue, a payment if it would be stopped; he is learned from as before. The record names no customer."""
+    study = studying(store)
+    study.turn([scribe.application("a0"), scribe.consents(refused=(Purpose.AUTOMATED_DECISIONS,)), scribe.application("a1")])
+    study.turn([scribe.application("a2", customer="ben"), scribe.payment("p1"), scribe.outcome("o1", "p1")])
+    harmless = reviews(store)
+    frauds = [record for n in range(200) for record in labelled(scribe, f"f{n}", customer=f"c{n}")]
+    study.turn(frauds)
+    study.turn([scribe.payment("p2"), scribe.payment("p3", customer="ben")])
+
+    assert harmless == [(HeadName.CREDIT, "a1", "objection")]
+    assert reviews(store) == [*harmless, (FRAUD, "p2", "objection")]
+    assert study.pupils[FRAUD].learned == 201
+    assert not [
+        record for _, record in store.unsaid(Cluster.OWN, 1000) if record.topic == REVIEWS.full_name(BANK) and b"anna" in record.value
+    ]

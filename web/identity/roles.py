@@ -36,6 +36,7 @@ class Scope(StrEnum):
     """What an API key may be used for."""
 
     RECOMMENDATIONS_READ = "recommendations:read"
+    SCORES_READ = "scores:read"
     FEEDBACK_WRITE = "feedback:write"
     ROUNDS_READ = "rounds:read"
     USERS_READ = "users:read"
@@ -46,6 +47,7 @@ class Scope(StrEnum):
 
 SCOPE_TITLES: Final = {
     Scope.RECOMMENDATIONS_READ: "Ask for recommendations",
+    Scope.SCORES_READ: "Ask for scores",
     Scope.FEEDBACK_WRITE: "Give feedback",
     Scope.ROUNDS_READ: "See rounds, institutions and models",
     Scope.USERS_READ: "See people",

@@ -12,8 +12,10 @@ from typing import Final
 import numpy as np
 
 from federation import messages as m
-from federation.heads.head import Vector
+from federation.heads.credit import CreditEncoder
+from federation.heads.head import Reason, Vector
 from federation.heads.products import Catalogue, Offer
+from federation.heads.scoring import explain, predict
 from streams import topology
 from streams.settings import PurposesSettings
 
@@ -38,12 +40,22 @@ class Recommendation:
     withheld: bool = False  # The customer does not permit recommendations.
 
 
+@dataclass(frozen=True)
+class Score:
+    """How likely an application ends in default, why, and by which model."""
+
+    probability: float
+    reasons: tuple[Reason, ...]
+    model: m.ServingModel
+
+
 class Customers:
     """Fold of profiles.v1, consents.v1, serving_models.v1 and feedback.v1 of one institution."""
 
     def __init__(self, catalogue: Catalogue, purposes: PurposesSettings) -> None:
         """`purposes`: what holds for a customer who has stated nothing."""
         self._catalogue = catalogue
+        self._credit = CreditEncoder.shipped()
         self._purposes = purposes
         self._consents: dict[str, m.ConsentsStated] = {}
         self.products = frozenset(product.id for product in catalogue.products)
@@ -60,8 +72,9 @@ class Customers:
         elif isinstance(message, m.FeedbackGiven):
             self.remember(message)
         elif isinstance(message, m.ServingModel):
-            if message.head is m.HeadName.PRODUCTS and message.layout_digest != self._catalogue.layout.digest:
-                raise ValueError("the serving model's layout is not this portal's catalogue: start worker and portal with the same version")
+            ours = {m.HeadName.PRODUCTS: self._catalogue.layout, m.HeadName.CREDIT: self._credit.layout}.get(message.head)
+            if ours is not None and message.layout_digest != ours.digest:
+                raise ValueError("the serving model's layout is not this portal's: start worker and portal with the same version")
             self.models[message.head] = LoadedModel(message, np.frombuffer(message.vector, dtype="<f8"))
 
     def forget(self, topic: str, key: str) -> None:
@@ -99,3 +112,12 @@ class Customers:
             return Recommendation((), loaded.described, profile is not None, withheld=True)
         held, dismissed = (profile.held, profile.dismissed) if profile else ((), ())
         return Recommendation(self._catalogue.rank(loaded.vector, held, dismissed, most), loaded.described, profile is not None)
+
+    def score(self, application: m.CreditApplication) -> Score | None:
+        """An application by the model served now, strongest reasons first; None while there is no model. FeatureError as the encoder says."""
+        active = self._credit.encode(application)
+        loaded = self.models.get(m.HeadName.CREDIT)
+        if loaded is None:
+            return None
+        layout = self._credit.layout
+        return Score(predict(layout, loaded.vector, active), explain(layout, loaded.vector, active), loaded.described)
