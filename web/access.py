@@ -26,6 +26,8 @@ class Access:
     """Public, and who asks is not even looked up: files, health."""
     roles: frozenset[Role] = frozenset()
     scope: Scope | None = None
+    any_scope: bool = False
+    """Any key will do, whatever it is for."""
     levels: frozenset[Level] = frozenset({Level.FULL})
     recent: bool = False
     """Only a person who has just shown again who they are (ASVS 7.5.3)."""
@@ -50,7 +52,7 @@ def refusal(access: Access, caller: Caller, now_ms: int) -> Refusal | None:
     if caller is None:
         return Refusal.UNKNOWN
     if isinstance(caller, ApiKey):
-        return None if access.scope in caller.scopes else Refusal.FORBIDDEN
+        return None if access.any_scope or access.scope in caller.scopes else Refusal.FORBIDDEN
     return _refusal_of_person(access, caller, now_ms)
 
 

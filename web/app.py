@@ -52,7 +52,10 @@ async def problems(request: http.Request, handler: Handler) -> http.StreamRespon
     except http.HTTPException as refused:
         if refused.status < HTTPStatus.BAD_REQUEST:
             raise
-        return _shown(request, Problem(HTTPStatus(refused.status), _SENTENCES.get(refused.status, refused.reason)))
+        response = _shown(request, Problem(HTTPStatus(refused.status), _SENTENCES.get(refused.status, refused.reason)))
+        if isinstance(refused, http.HTTPMethodNotAllowed):
+            response.headers["Allow"] = refused.headers["Allow"]
+        return response
     except AuditUnavailable:
         return _shown(
             request,

@@ -44,7 +44,8 @@ def session_of(request: http.Request) -> Session:
 
 def visitor(request: http.Request) -> Visitor:
     """Where the request comes from."""
-    return Visitor(request.remote or "unknown", request.headers.get("User-Agent", "unknown"))
+    agent = request.headers.get("User-Agent", "unknown").encode("ascii", "replace").decode()
+    return Visitor(request.remote or "unknown", "".join(letter for letter in agent if letter.isprintable()))
 
 
 def who(request: http.Request) -> str:
@@ -77,6 +78,8 @@ async def guarded(request: http.Request, handler: Handler) -> http.StreamRespons
         if request.match_info.http_exception is not None:  # No such path or method.
             return await handler(request)
         raise Problem(HTTPStatus.FORBIDDEN, "Nobody may use this.")
+    if not all(part.isprintable() for part in request.match_info.values()):  # No database, log or page has a use for it.
+        raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this address.")
     if not access.anonymous:
         found = await _find(request, access)
         if found is not None:
@@ -188,6 +191,12 @@ def _set(request: http.Request, response: http.StreamResponse, name: str, token:
 def see_other(path: str) -> http.Response:
     """Go there, by GET."""
     return http.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": path, "Cache-Control": "no-store"})
+
+
+def link_to(request: http.Request, token: str) -> str:
+    """The address of an invitation, as browsers reach it."""
+    origin = request.app[WINDOW].origin or f"{request.scheme}://{request.host}"
+    return f"{origin}/invitation/{token}"
 
 
 def local_path(text: str) -> str:

@@ -6,6 +6,7 @@ Never holds logic: handlers do."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp.typedefs import Handler
@@ -24,6 +25,8 @@ from web.access import (
     Access,
     people_with,
 )
+from web.api import document, people, shapes
+from web.api.operations import Operation, Parameter
 from web.identity.roles import Role, Scope
 from web.pages import factors, home, keys, live, login, registration, settings, users
 
@@ -36,12 +39,23 @@ class Route:
     path: str
     handler: Handler
     access: Access
+    api: Operation | None = None
+    """What the API's document says of it."""
 
 
 _RECENT: Final = people_with(*EVERY_ROLE, recent=True)
 _MANAGING: Final = people_with(*MANAGERS)
 _GRAVE: Final = people_with(*MANAGERS, recent=True)
 _ROUNDS: Final = people_with(*EVERY_ROLE, scope=Scope.ROUNDS_READ)
+
+_ANY_CALLER: Final = Access(roles=frozenset(EVERY_ROLE), any_scope=True)
+_SEES_USERS: Final = people_with(*MANAGERS, scope=Scope.USERS_READ)
+_CHANGES_USERS: Final = people_with(*MANAGERS, scope=Scope.USERS_WRITE, recent=True)
+_KEYS: Final = people_with(*MANAGERS, scope=Scope.KEYS_WRITE, recent=True)
+_NAME: Final = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"}
+_CUSTOMER: Final = Parameter("customer", "path", _NAME, needed=True)
+_COUNT: Final = Parameter("n", "query", {"type": "integer", "minimum": 1, "maximum": handlers.OFFERS_MAX}, says="How many.")
+_IDEMPOTENCY_KEY: Final = Parameter("Idempotency-Key", "header", _NAME, needed=True, says="The same key is the same feedback.")
 
 ROUTES: Final = (
     # Anybody.
@@ -90,14 +104,94 @@ ROUTES: Final = (
     Route("GET", "/keys", keys.keys_page, _MANAGING),
     Route("POST", "/keys", keys.make_key, _GRAVE),
     Route("POST", "/keys/{key}/revoke", keys.revoke_key, _GRAVE),
-    # Other systems of the institution.
+    # Other systems of the institution, and people's scripts.
+    Route("GET", "/api", document.openapi_page, SIGNED_IN),
+    Route("GET", "/api/openapi.json", document.openapi, PUBLIC),
+    Route("GET", "/api/v1/me", people.me, _ANY_CALLER, Operation("Who you are.", shapes.CallerShape)),
     Route(
-        "GET", "/api/v1/recommendations/{customer}", handlers.recommendations, people_with(Role.OFFICER, scope=Scope.RECOMMENDATIONS_READ)
+        "GET",
+        "/api/v1/recommendations/{customer}",
+        handlers.recommendations,
+        people_with(Role.OFFICER, scope=Scope.RECOMMENDATIONS_READ),
+        Operation(
+            "The likeliest products for a customer, with reasons; from memory.",
+            shapes.RecommendationsShape,
+            parameters=(_CUSTOMER, _COUNT),
+            problems=(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE),
+        ),
     ),
-    Route("POST", "/api/v1/scores/credit", scores.credit, people_with(Role.OFFICER, scope=Scope.SCORES_READ)),
-    Route("POST", "/api/v1/feedback", handlers.feedback, people_with(Role.OFFICER, scope=Scope.FEEDBACK_WRITE)),
-    Route("GET", "/api/v1/rounds", handlers.rounds, _ROUNDS),
-    Route("GET", "/api/v1/institutions", handlers.institutions, _ROUNDS),
-    Route("GET", "/api/v1/partnerships", handlers.partnerships, _ROUNDS),
+    Route(
+        "POST",
+        "/api/v1/scores/credit",
+        scores.credit,
+        people_with(Role.OFFICER, scope=Scope.SCORES_READ),
+        Operation(
+            "How likely an application ends in default, and why; for who objects to automated decisions, a person instead of a score.",
+            shapes.ScoreShape,
+            body=scores.ApplicationBody,
+            problems=(HTTPStatus.NOT_FOUND,),
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/v1/feedback",
+        handlers.feedback,
+        people_with(Role.OFFICER, scope=Scope.FEEDBACK_WRITE),
+        Operation(
+            "What somebody said of a decision or a recommendation; answered once it is safe in the institution's log.",
+            shapes.FeedbackTaken,
+            HTTPStatus.ACCEPTED,
+            handlers.FeedbackBody,
+            (_IDEMPOTENCY_KEY,),
+            (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND),
+        ),
+    ),
+    Route("GET", "/api/v1/rounds", handlers.rounds, _ROUNDS, Operation("The newest rounds.", shapes.RoundsShape)),
+    Route("GET", "/api/v1/institutions", handlers.institutions, _ROUNDS, Operation("Lag and quality.", shapes.InstitutionsShape)),
+    Route("GET", "/api/v1/partnerships", handlers.partnerships, _ROUNDS, Operation("Vertical partnerships.", shapes.PartnershipsShape)),
+    Route("GET", "/api/v1/users", people.users, _SEES_USERS, Operation("Everybody here.", shapes.UsersShape)),
+    Route("GET", "/api/v1/users/{person}", people.user, _SEES_USERS, Operation("One of them.", shapes.UserShape)),
+    Route(
+        "PATCH",
+        "/api/v1/users/{person}",
+        people.change_user,
+        _CHANGES_USERS,
+        Operation("Give a role, confirm, disable or enable.", shapes.UserShape, body=shapes.UserChange, problems=(HTTPStatus.CONFLICT,)),
+    ),
+    Route(
+        "GET", "/api/v1/users/{person}/sessions", people.sessions, _SEES_USERS, Operation("Where they are logged in.", shapes.SessionsShape)
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/users/{person}/sessions",
+        people.end_sessions,
+        _CHANGES_USERS,
+        Operation("Log them out.", None, HTTPStatus.NO_CONTENT),
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/users/{person}/sessions/{session}",
+        people.end_session,
+        _CHANGES_USERS,
+        Operation("Log them out in one place.", None, HTTPStatus.NO_CONTENT),
+    ),
+    Route("GET", "/api/v1/invitations", people.invitations, _SEES_USERS, Operation("Open invitations.", shapes.InvitationsShape)),
+    Route(
+        "POST",
+        "/api/v1/invitations",
+        people.invite,
+        _CHANGES_USERS,
+        Operation("A one-time link for somebody new.", shapes.LinkShape, HTTPStatus.CREATED, shapes.NewInvitation),
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/invitations/{invitation}",
+        people.withdraw,
+        _CHANGES_USERS,
+        Operation("Take an invitation back.", None, HTTPStatus.NO_CONTENT),
+    ),
+    Route("GET", "/api/v1/keys", people.keys, _KEYS, Operation("Every living API key.", shapes.KeysShape)),
+    Route("POST", "/api/v1/keys", people.make_key, _KEYS, Operation("A new API key.", shapes.KeyMade, HTTPStatus.CREATED, shapes.NewKey)),
+    Route("DELETE", "/api/v1/keys/{key}", people.revoke_key, _KEYS, Operation("End a key.", None, HTTPStatus.NO_CONTENT)),
     Route("GET", "/metrics", handlers.metrics, people_with(scope=Scope.METRICS_READ)),
 )

@@ -218,7 +218,7 @@ async def test_the_administrators_pages_are_too(window: Window, chromium: Browse
         email="nia@alder.example", name="Nia Hill", role=Role.ML_ENGINEER, password=PASSWORD, address="1"
     )
     async with visit(window, chromium, token=token) as seen:
-        found = await readable(seen, ("/settings", "/users", "/keys", "/live", "/settings/app"), "administrator")
+        found = await readable(seen, ("/settings", "/users", "/keys", "/api", "/live", "/settings/app"), "administrator")
 
         assert found == []
         seen.no_complaints()

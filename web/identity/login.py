@@ -64,7 +64,7 @@ class Login:
 
     async def password(self, email: str, password: str, visitor: Visitor) -> Answer:
         """The first step: a session that still waits for the code, or must set one up, or is complete."""
-        email = email.strip().lower()[:254]
+        email = "".join(letter for letter in email.strip().lower()[:254] if letter.isprintable())
         wait_ms = await self._tries.take(("address", visitor.address, ADDRESS), ("account", email, ACCOUNT))
         if wait_ms:
             return Answer(wait_ms=wait_ms)

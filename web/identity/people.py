@@ -31,7 +31,7 @@ class PeopleError(Exception):
 def normalised_email(text: str) -> str:
     """Lower case, without spaces around; PeopleError if it is no address."""
     email = text.strip().lower()
-    if not _EMAIL.fullmatch(email):
+    if not _EMAIL.fullmatch(email) or not email.isprintable():
         raise PeopleError("Enter an e-mail address like name@bank.example.")
     return email
 

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web as http
 
 from federation.messages import ActionKind
-from web.guard import actor, see_other, session_of, who
+from web.guard import actor, link_to, see_other, session_of, who
 from web.identity.people import PeopleError, normalised_email
 from web.identity.person import Person, Status
 from web.identity.roles import DUTIES, TITLES, Role, roles_of
@@ -147,12 +147,6 @@ async def withdraw(request: http.Request) -> http.StreamResponse:
     await record(request, ActionKind.ACCOUNT, "invitation_withdrawn", {"invitation": request.match_info["invitation"][:40]})
     await request.app[WINDOW].identity.invitations.withdraw(request.match_info["invitation"])
     return see_other("/users")
-
-
-def link_to(request: http.Request, token: str) -> str:
-    """The address of an invitation, as browsers reach it."""
-    origin = request.app[WINDOW].origin or f"{request.scheme}://{request.host}"
-    return f"{origin}/invitation/{token}"
 
 
 def _link(request: http.Request, token: str, sentence: str) -> http.Response:
