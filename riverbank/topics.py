@@ -6,6 +6,7 @@ Never deletes a topic."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import Final
@@ -23,6 +24,8 @@ _NOTHING: Final = Wanted({}, frozenset())
 def wanted_of(settings: ClusterSettings) -> Wanted:
     """Everything that belongs on the cluster."""
     own = reduce(or_, map(Wanted.own, settings.institutions), _NOTHING)
+    kept = {name: replace(row, keep_hours=settings.keep_hours.get(row.name, row.keep_hours)) for name, row in own.topics.items()}
+    own = Wanted(kept, own.rules)
     return own if settings.federation is None else own | Wanted.federation(settings.federation, settings.members)
 
 

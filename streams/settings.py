@@ -28,7 +28,7 @@ from federation.limits import (
     ROUNDS_PER_EPOCH_MAX,
 )
 from federation.messages import GroupRule, HeadName, OverlapPolicy, Purpose
-from streams.topology import Role
+from streams.topology import OWN_TOPICS, Role
 
 _PREFIX: Final = "RIVERBANK_"
 _DELIMITER: Final = "__"
@@ -381,8 +381,20 @@ class ClusterSettings(_Cluster):
     """The federation's institutions; who is not among them loses every right."""
     institutions: Annotated[tuple[Name, ...], AfterValidator(_all_different)] = ()
     """The institutions whose own topics lie here."""
+    keep_hours: dict[str, Annotated[int, Field(ge=1, le=10 * 365 * 24)]] = Field(default_factory=dict)
+    """How long the institutions' own topics keep a record, where it is not as docs/topology.md says; by the topic's name without the institution."""
     replication: Annotated[int, Field(ge=1, le=9)] = 3
     """Copies of each record of new topics; from three on, two must hold a record before it is acknowledged."""
+
+    @model_validator(mode="after")
+    def _kept_by_age(self) -> Self:
+        by_age = {topic.name for topic in OWN_TOPICS if topic.keep_hours is not None}
+        unknown = sorted(self.keep_hours.keys() - by_age)
+        if unknown:
+            raise ValueError(
+                f"keep_hours: {', '.join(unknown)} is no own topic whose records go by age; those are {', '.join(sorted(by_age))}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _whose_topics(self) -> Self:
