@@ -847,6 +847,38 @@ class ErasureCertified:
     """The topics of events, as far as they were read when he was erased."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFlagged:
+    """A payment or an application that the institution's model finds risky enough for an officer to look at, as it was scored; never leaves the institution."""
+
+    head: HeadName
+    """fraud or credit."""
+    event_id: str
+    """Of the payment or application: what feedback is given on."""
+    customer: str
+    """The institution's own customer identifier."""
+    occurred_at_ms: int
+    """When it happened, milliseconds since 1970 UTC."""
+    amount: float
+    """Of the payment, or of the loan or limit applied for; 0 when not told. In the account's currency."""
+    terminal: str
+    """Of a payment; empty for an application."""
+    log_odds: float
+    """What the model that the portal is served said of it."""
+    active: tuple[int, ...]
+    """Coordinates of the layout that are 1 for it, ascending, without the intercept."""
+    points: tuple[float, ...]
+    """What each of them added to log_odds, in their order; the rest of log_odds is what every event has."""
+    model_version: int
+    """Global model that the served one rests on."""
+    epoch: int
+    """Epoch of the round that made that version; 0 for version 0."""
+    round: int
+    """Round that made that version; 0 for version 0."""
+    layout_digest: bytes
+    """Layout that the coordinates belong to."""
+
+
 class Verdict(StrEnum):
     """What a person said of a decision or a recommendation."""
 
@@ -2083,6 +2115,7 @@ Message = (
     | ErasureAsked
     | ReadTo
     | ErasureCertified
+    | EventFlagged
     | FeedbackGiven
     | SumOpened
     | GatheringSaved

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from federation.heads import scoring
 from federation.heads.behaviour import Behaviour
 from federation.heads.credit import CreditEncoder
 from federation.heads.fraud import FraudEncoder
@@ -21,6 +22,7 @@ from federation.messages import (
     CardTransaction,
     CreditApplication,
     ErasureAsked,
+    EventFlagged,
     FeedbackGiven,
     HeadName,
     InteractionKind,
@@ -37,6 +39,9 @@ from institution_workers.recall import Decision, Profile, Recall
 from institution_workers.window import Window
 from streams.ports import Record
 from streams.topology import CONSENTS, ERASURES_ASKED, Topic
+
+FLAG_LOG_ODDS: Final[Mapping[HeadName, float]] = {HeadName.FRAUD: -1.4, HeadName.CREDIT: 0.0}
+"""From where on an officer should look at it: one payment in five is fraud, one loan in two is not paid back."""
 
 
 class Count(StrEnum):
@@ -100,6 +105,7 @@ class Learner:
         self._profiles: dict[str, Profile] = {}  # Changed and not yet taken.
         self._erasures: list[ErasureAsked] = []
         self._reviews: list[ReviewAsked] = []
+        self._flags: list[EventFlagged] = []
         self._encoders = encoders
         self._recall = recall
         self._behaviour = behaviour
@@ -206,6 +212,8 @@ class Learner:
             said = pupil.log_odds(active)
             scores = (said[FEDERATED], said[LOCAL])
             decision = Decision(head, event.event_id, event.customer, True, active, *scores, event.occurred_at_ms, terminal)
+            if max(said.values()) >= FLAG_LOG_ODDS[head]:  # Cheap; what is served lies between the two.
+                self._flag(event, pupil, active)
         else:
             # Nothing to learn from is kept; the decision itself is, so that its label is known to belong to somebody.
             self.count(Count.UNCONSENTED, head)
@@ -213,6 +221,21 @@ class Learner:
         self._recall.wait(decision)
         if not self._consents.decides(event.customer) and self._decides(head, active):
             self._reviews.append(ReviewAsked(head=head, event_id=event.event_id, reason="objection", asked_at_ms=event.occurred_at_ms))
+
+    def _flag(self, event: CardTransaction | CreditApplication, pupil: Pupil, active: Active) -> None:
+        """For an officer, if the model that the portal is served finds it risky enough; with the points as they are now."""
+        vector, layout = pupil.serving(), pupil.layout
+        log_odds = scoring.log_odds_of(layout, vector, active)
+        if log_odds < FLAG_LOG_ODDS[pupil.head]:
+            return
+        amount, terminal = (event.amount, event.terminal) if isinstance(event, CardTransaction) else (_amount_of(event), "")
+        self._flags.append(
+            EventFlagged(
+                head=pupil.head, event_id=event.event_id, customer=event.customer, occurred_at_ms=event.occurred_at_ms, amount=amount,
+                terminal=terminal, log_odds=log_odds, active=active, points=tuple(vector[list(active)].tolist()),
+                model_version=pupil.basis.version, epoch=pupil.basis.epoch, round=pupil.basis.round, layout_digest=layout.digest,
+            )
+        )  # fmt: skip
 
     def _decides(self, head: HeadName, active: Active) -> bool:
         """Whether a score of this head decides about its customer: on every application, and on payments that it would stop."""
@@ -355,6 +378,11 @@ class Learner:
         taken, self._letters = self._letters, []
         return taken
 
+    def take_flags(self) -> list[EventFlagged]:
+        """Events since the last call that an officer should look at."""
+        taken, self._flags = self._flags, []
+        return taken
+
     def take_reviews(self) -> list[ReviewAsked]:
         """Decisions since the last call that a person has to make."""
         taken, self._reviews = self._reviews, []
@@ -396,6 +424,11 @@ _HEADS: Final[Mapping[type, HeadName]] = {
     CreditApplication: HeadName.CREDIT,
     ProductInteraction: HeadName.PRODUCTS,
 }
+
+
+def _amount_of(application: CreditApplication) -> float:
+    """What is asked for, as far as the application tells."""
+    return max(0.0, application.numbers.get("amount", application.numbers.get("credit_limit", 0.0)))
 
 
 def _head_of(event: Event) -> HeadName:

@@ -32,7 +32,7 @@ from streams.ports import Clock, Entropy, Outgoing, Position, Record
 from streams.settings import USUAL_LEARNING_RATES, USUAL_PURPOSES, PurposesSettings
 from streams.telemetry import DEAD_LETTERS as DEAD_LETTERS_COUNTED
 from streams.telemetry import EVENTS_LEARNED, EVENTS_READ
-from streams.topology import DEAD_LETTERS, ERASURES_CERTIFIED, LEARNING_TOPICS, PROFILES, REVIEWS, SERVING_MODELS, Cluster, Topic
+from streams.topology import DEAD_LETTERS, ERASURES_CERTIFIED, FLAGS, LEARNING_TOPICS, PROFILES, REVIEWS, SERVING_MODELS, Cluster, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +245,9 @@ class Study:
             self._store.set_offset(topic, partition, next_offset)
 
     def _to_say(self, now_ms: int) -> list[Outgoing]:
-        """Letters, profiles and due models of this turn."""
+        """Letters, flagged events, profiles and due models of this turn."""
         said = [self._letter(record, refusal, now_ms) for record, refusal in self.learner.take_letters()]
+        said += [self._outgoing(FLAGS, flag.customer, flag) for flag in self.learner.take_flags()]
         said += [self._outgoing(REVIEWS, review.event_id, review) for review in self.learner.take_reviews()]
         for profile in self.learner.take_profiles():
             message = CustomerProfile(

@@ -456,6 +456,8 @@ class WebSettings(_Section):
     """Whether everybody needs an authenticator app. If not, passwords have 15 characters or more instead of 8."""
     institution: Name | None = None
     """The institution whose portal this is."""
+    four_eyes_from: Annotated[float, Field(ge=0)] = 10_000.0
+    """A case of this amount or more is closed by two officers; in the account's currency."""
     bootstrap: Bootstrap | None = None
     """That institution's own Kafka cluster."""
     tls: TlsSettings | None = None

@@ -104,6 +104,8 @@ SERVING_MODELS: Final = replace(
 )
 # What status.v1 says to the federation roughly, exactly: how many customers were learned from is nobody else's business.
 PROGRESS: Final = _own("progress.v1", m.LearningProgress, "head", {_R.INSTITUTION}, {_R.PORTAL})
+# What officers make cases of.
+FLAGS: Final = _own("flags.v1", m.EventFlagged, "customer", {_R.INSTITUTION}, {_R.PORTAL})
 # Vertical models: the partner's side of a person, and what the bank's own systems ask and are told.
 ATTRIBUTES: Final = _own("events.attributes.v1", m.AttributesObserved, "customer", {_R.SOURCE}, {_R.INSTITUTION})
 VERTICAL_ASKED: Final = _own("vertical_asked.v1", m.VerticalAsked, "request_id", {_R.PORTAL}, {_R.INSTITUTION})
@@ -193,6 +195,7 @@ OWN_TOPICS: Final = (
     PROFILES,
     SERVING_MODELS,
     PROGRESS,
+    FLAGS,
     ATTRIBUTES,
     VERTICAL_ASKED,
     VERTICAL_TOLD,

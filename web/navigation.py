@@ -23,6 +23,7 @@ class Entry:
 
 ENTRIES: Final = (
     Entry("/dashboard", "Dashboard", EVERY_ROLE),
+    Entry("/cases", "Cases", (Role.OFFICER,)),
     Entry("/live", "Learning together", EVERY_ROLE),
     Entry("/users", "People", MANAGERS),
     Entry("/keys", "API keys", MANAGERS),

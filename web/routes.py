@@ -28,7 +28,7 @@ from web.access import (
 from web.api import document, people, shapes
 from web.api.operations import Operation, Parameter
 from web.identity.roles import Role, Scope
-from web.pages import factors, home, keys, live, login, registration, settings, users
+from web.pages import case, factors, home, keys, live, login, queue, registration, settings, users
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Route:
 
 
 _RECENT: Final = people_with(*EVERY_ROLE, recent=True)
+_OFFICERS: Final = people_with(Role.OFFICER)
 _MANAGING: Final = people_with(*MANAGERS)
 _GRAVE: Final = people_with(*MANAGERS, recent=True)
 _ROUNDS: Final = people_with(*EVERY_ROLE, scope=Scope.ROUNDS_READ)
@@ -92,6 +93,15 @@ ROUTES: Final = (
     Route("POST", "/settings/codes", factors.codes, _RECENT),
     Route("GET", "/settings/password", factors.password_page, SIGNED_IN),
     Route("POST", "/settings/password", factors.password, SIGNED_IN),
+    # Officers.
+    Route("GET", "/cases", queue.queue_page, _OFFICERS),
+    Route("POST", "/cases/next", queue.take_next, _OFFICERS),
+    Route("POST", "/cases/bulk", queue.bulk, _OFFICERS),
+    Route("POST", "/cases/views", queue.save_view, _OFFICERS),
+    Route("POST", "/cases/views/{view}/remove", queue.drop_view, _OFFICERS),
+    Route("GET", "/cases/{case}", case.case_page, _OFFICERS),
+    Route("POST", "/cases/{case}", case.act, _OFFICERS),
+    Route("POST", "/cases/{case}/offers", case.answer, _OFFICERS),
     # Who manages people.
     Route("GET", "/users", users.users_page, _MANAGING),
     Route("GET", "/users/{person}", users.person_page, _MANAGING),

@@ -15,6 +15,8 @@ from jinja2 import Environment
 from audit.history import History
 from federation import messages as m
 from streams.ports import Clock, Entropy
+from web.cases.desk import Desk
+from web.cases.intake import Intake
 from web.feed import Feed
 from web.identity.house import Identity
 from web.identity.recorders import Recorder
@@ -40,6 +42,8 @@ class Institution:
     feed: Feed
     send_feedback: SendFeedback
     ask_review: AskReview
+    desk: Desk
+    intake: Intake
 
 
 @dataclass

@@ -30,6 +30,10 @@ from streams.settings import USUAL_PURPOSES, PurposesSettings, WebProcess, WebSe
 from streams.tls import open_tls
 from streams.topology import Role
 from web.app import make_app, templates
+from web.cases.desk import Desk
+from web.cases.feedback import Feedback
+from web.cases.intake import Intake
+from web.cases.store import CaseStore
 from web.feed import Feed, federation_fold, keep_up, own_fold, positions_of
 from web.identity.house import Identity, open_identity
 from web.identity.recorders import LogLines, Recorder
@@ -65,6 +69,7 @@ def make_window(
     recorder: Recorder | None = None,
     origin: str | None = None,
     purposes: PurposesSettings = USUAL_PURPOSES,
+    four_eyes_from: float = 10_000.0,
 ) -> Window:
     """The window over the federation's log and, for a portal, over its own institution's (name, log)."""
     rounds, known, partnerships = Rounds(), Institutions(), Partnerships()
@@ -82,13 +87,24 @@ def make_window(
 
     fold = federation_fold(parties, apply)
     feed = Feed(log, positions_of([topology.ROUNDS, topology.STATUS, topology.VERTICAL_STATUS, topology.CHECKPOINTS]), fold, clock)
-    institution = None if own is None else _institution(*own, parties, clock, purposes)
-    return Window(
-        rounds, known, partnerships, checkpoints, feed, clock, templates(), identity, entropy, recorder or LogLines(), origin, institution
-    )
+    recorder = recorder or LogLines()
+    institution = None
+    if own is not None:
+        store = CaseStore(identity.database, entropy)
+        institution = _institution(*own, parties, clock, purposes, store, recorder, four_eyes_from)
+    return Window(rounds, known, partnerships, checkpoints, feed, clock, templates(), identity, entropy, recorder, origin, institution)
 
 
-def _institution(name: str, log: Log, parties: Parties, clock: Clock, purposes: PurposesSettings) -> Institution:
+def _institution(
+    name: str,
+    log: Log,
+    parties: Parties,
+    clock: Clock,
+    purposes: PurposesSettings,
+    store: CaseStore,
+    recorder: Recorder,
+    four_eyes_from: float,
+) -> Institution:
     customers = Customers(Catalogue.shipped(), purposes)
     rows = [topology.PROFILES, topology.CONSENTS, topology.SERVING_MODELS, topology.FEEDBACK]
     feed = Feed(log, positions_of(rows, name), own_fold(name, parties, customers.apply, customers.forget), clock)
@@ -100,7 +116,13 @@ def _institution(name: str, log: Log, parties: Parties, clock: Clock, purposes: 
     async def ask(message: m.ReviewAsked) -> None:
         await log.append([Outgoing(topology.REVIEWS.full_name(name), 0, message.event_id.encode(), encode(message))])
 
-    return Institution(name, customers, feed, send, ask)
+    async def tell(message: m.FeedbackGiven) -> None:
+        await send(message)
+        customers.remember(message)
+
+    feedback = Feedback(store, tell, clock)
+    desk = Desk(store, recorder, feedback, clock, four_eyes_from=four_eyes_from)
+    return Institution(name, customers, feed, send, ask, desk, Intake(store, feedback, log, name, clock))
 
 
 @contextlib.asynccontextmanager
@@ -141,7 +163,15 @@ async def run(settings: WebProcess) -> None:
     try:
         async with _recorder(own) as recorder, identity_of(web, recorder) as identity:
             window = make_window(
-                parties, log, own, SystemClock(), identity, recorder=recorder, origin=web.origin, purposes=settings.purposes
+                parties,
+                log,
+                own,
+                SystemClock(),
+                identity,
+                recorder=recorder,
+                origin=web.origin,
+                purposes=settings.purposes,
+                four_eyes_from=web.four_eyes_from,
             )
             # A feed that fails for good ends the portal: none is better than one that shows old things as new.
             async with asyncio.TaskGroup() as group:
@@ -149,6 +179,7 @@ async def run(settings: WebProcess) -> None:
                 group.create_task(keep_up(parties))
                 if window.institution is not None:
                     group.create_task(window.institution.feed.run())
+                    group.create_task(window.institution.intake.run())
                 group.create_task(_serve(web, window))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures  # The first ended the others; the operator gets its sentence.

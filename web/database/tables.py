@@ -1,13 +1,13 @@
 """The tables, as SQLAlchemy Core knows them; times are milliseconds since 1970 UTC.
 
-Read by `web.identity` and by the test that compares them with what the migrations make.
+Read by `web.identity`, `web.cases` and by the test that compares them with what the migrations make.
 Never holds a password, a token or a code that could be used: only hashes, and the one-time-code secrets under a key that lies elsewhere."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, LargeBinary, MetaData, String, Table
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Index, LargeBinary, MetaData, String, Table, text
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -105,4 +105,109 @@ tries = Table(
     Column("at_ms", JSON, nullable=False),
     Column("newest_ms", BigInteger, nullable=False, index=True),
     Column("locked", Boolean, nullable=False),
+)
+
+# --- officers' work ---------------------------------------------------------------------------------------------------
+_NAME: Final = String(64)  # federation.limits.NAME_LENGTH_MAX: customers, events, products.
+
+
+def _case() -> Column[str]:
+    return Column("case_id", _ID, ForeignKey("cases.id", ondelete="CASCADE"), nullable=False, index=True)
+
+
+cases = Table(
+    "cases",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("head", String(12), nullable=False),
+    Column("customer", _NAME, nullable=False, index=True),
+    Column("opened_at_ms", BigInteger, nullable=False),
+    Column("due_at_ms", BigInteger, nullable=False),
+    Column("risk", Float(53), nullable=False),
+    Column("amount", Float(53), nullable=False),
+    Column("state", String(12), nullable=False, index=True),
+    Column("version", BigInteger, nullable=False),
+    Column("assignee", _ID, ForeignKey("people.id")),
+    Column("snoozed_until_ms", BigInteger),
+    Column("outcome", String(20)),
+    Column("reason", String(40)),
+    Column("note", String(1000), nullable=False),
+    Column("decided_by", _ID, ForeignKey("people.id")),
+    Column("decided_at_ms", BigInteger),
+    Column("approved_by", _ID, ForeignKey("people.id")),
+    Column("closed_at_ms", BigInteger),
+)
+# One case that is not closed per customer and head, whatever the code does.
+Index(
+    "ix_cases_one_at_a_time",
+    cases.c.head,
+    cases.c.customer,
+    unique=True,
+    sqlite_where=text("state != 'closed'"),
+    postgresql_where=text("state != 'closed'"),
+)
+
+# The flagged events that a case is about.
+case_events = Table(
+    "case_events",
+    METADATA,
+    Column("head", String(12), primary_key=True),
+    Column("event_id", _NAME, primary_key=True),
+    _case(),
+    Column("occurred_at_ms", BigInteger, nullable=False),
+    Column("amount", Float(53), nullable=False),
+    Column("terminal", _NAME, nullable=False),
+    Column("log_odds", Float(53), nullable=False),
+    Column("active", JSON, nullable=False),
+    Column("points", JSON, nullable=False),
+    Column("model_version", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("round", BigInteger, nullable=False),
+    Column("layout_digest", String(64), nullable=False),
+)
+
+# What happened to a case, a row per version of it.
+case_history = Table(
+    "case_history",
+    METADATA,
+    Column("case_id", _ID, ForeignKey("cases.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", _ID, ForeignKey("people.id")),  # None: the portal itself.
+    Column("move", String(12), nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
+# What the local model is to be told: written with the decision, sent until the log has it.
+case_feedback = Table(
+    "case_feedback",
+    METADATA,
+    Column("event_id", _NAME, primary_key=True),
+    _case(),
+    Column("head", String(12), nullable=False),
+    Column("subject", _NAME, nullable=False),
+    Column("customer", _NAME, nullable=False),
+    Column("product", _NAME),
+    Column("verdict", String(20), nullable=False),
+    Column("occurred_at_ms", BigInteger, nullable=False),
+    Column("sent_at_ms", BigInteger),
+)
+
+case_views = Table(
+    "case_views",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    _person(),
+    Column("name", String(60), nullable=False),
+    Column("query", String(500), nullable=False),
+    Column("shared", Boolean, nullable=False),
+)
+
+# How far the flagged events have become cases.
+case_places = Table(
+    "case_places",
+    METADATA,
+    Column("topic", String(200), primary_key=True),
+    Column("partition", BigInteger, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
 )
