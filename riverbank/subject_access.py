@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import sqlite3
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -100,7 +101,7 @@ def _shared(database: sqlite3.Connection, customer: str) -> list[dict[str, Any]]
     return [
         {
             "head": row["head"], "day_ms": row["day"] * DAY_MS, "contributions": row["contributions"], "first_round": row["first_round"],
-            "last_round": row["last_round"], "privacy_cost": row["cost"],
+            "last_round": row["last_round"], "privacy_cost": row["cost"] if math.isfinite(row["cost"]) else None,
         }
         for row in rows
     ]  # fmt: skip

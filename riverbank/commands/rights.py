@@ -94,7 +94,7 @@ def rights_export(
     except (AuditUnavailable, LogRefused, LogUnavailable, OwnFault) as error:
         raise CannotRun(str(error)) from error
     out.mkdir(mode=0o700, parents=True)
-    for file, content in (("export.json", json.dumps(exported, indent=1) + "\n"), ("export.html", page(exported))):
+    for file, content in (("export.json", json.dumps(exported, indent=1, allow_nan=False) + "\n"), ("export.html", page(exported))):
         (out / file).write_text(content, encoding="utf-8")
     typer.echo(f"in {out}; hand it to the customer, then delete it")
 

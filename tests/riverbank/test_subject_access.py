@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 
 import pytest
 
@@ -11,7 +12,7 @@ from federation.errors import OwnFault
 from federation.messages import HeadName, Purpose
 from institution_workers.learner import Encoders
 from institution_workers.ledger import Price
-from institution_workers.storage import Store
+from institution_workers.storage import DATABASE, Store
 from institution_workers.study import Study
 from riverbank.subject_access import export, page
 from streams.memory import MemoryLog
@@ -69,6 +70,7 @@ async def test_a_customer_gets_everything_of_his_and_nothing_of_anybody_elses(ba
     assert b"p2-anna" in base64.b64decode(letter["value"])
     assert letter["reason"] == "duplicate"
     assert [(row["contributions"], row["first_round"], row["last_round"]) for row in found["shared"]["rounds"]] == [(2, 3, 4)]
+    assert found["shared"]["rounds"][0]["privacy_cost"] == 0.5
     assert found["state"]["behaviour"][0]["key"] == "anna"
     assert all(": " in feature for row in found["state"]["waiting"] for feature in row["features"] if feature != "intercept: ")
 
@@ -81,6 +83,16 @@ async def test_the_page_says_the_same_and_runs_nothing(bank):
     assert "<ben>" not in text
     assert "p1-&lt;ben&gt;" in text
     assert "<script" not in text
+
+
+async def test_what_noise_does_not_bound_has_no_cost(bank):
+    """An infinite cost is no number that JSON knows: null."""
+    log, state_dir = bank
+    with sqlite3.connect(state_dir / DATABASE) as database:
+        database.execute("UPDATE spendings SET cost = 9e999")
+    found = json.dumps(await export(log, BANK, state_dir, "anna"), allow_nan=False)
+
+    assert json.loads(found)["shared"]["rounds"][0]["privacy_cost"] is None
 
 
 async def test_who_is_unknown_gets_empty_lists(bank):
