@@ -21,6 +21,7 @@ from riverbank.commands import (
     schemas,
     supply_chain,
     topics,
+    trial,
     users,
     vertical,
     workers,
@@ -30,6 +31,7 @@ from riverbank.commands.doctor import doctor
 from riverbank.commands.evaluate import evaluate
 from riverbank.commands.feed import feed
 from riverbank.commands.frame import CannotRun
+from riverbank.commands.healthy import healthy
 from riverbank.commands.standing import institutions, lag
 from riverbank.core_dumps import forbid_core_dumps
 from riverbank.provisioning import commands as provisioning
@@ -51,12 +53,13 @@ for _name, _group in {
     "paillier": paillier.group,
     "vertical": vertical.group,
     "supply-chain": supply_chain.group,
+    "trial": trial.group,
     "provision": provisioning.provision,
     "members": provisioning.members,
     "users": users.group,
 }.items():
     app.add_typer(_group, name=_name)
-for _command in (lag, institutions, doctor, feed, demo, evaluate):
+for _command in (lag, institutions, doctor, healthy, feed, demo, evaluate):
     app.command()(_command)
 
 EXIT_WRONG_INPUT: Final = 2

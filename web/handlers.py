@@ -162,15 +162,7 @@ async def health_live(_request: http.Request) -> http.Response:
 
 async def health_ready(request: http.Request) -> http.Response:
     """200 when every check holds, else 503; a JSON of the checks either way."""
-    window = request.app[WINDOW]
-    checks = {"federation_log": window.feed.disconnected_since_ms is None, "federation_read": window.feed.caught_up.is_set()}
-    if window.institution is not None:
-        feed, customers = window.institution.feed, window.institution.customers
-        checks |= {
-            "own_log": feed.disconnected_since_ms is None,
-            "own_read": feed.caught_up.is_set(),
-            "model": m.HeadName.PRODUCTS in customers.models,
-        }
+    checks = request.app[WINDOW].checks()
     ready = all(checks.values())
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
     return http.json_response({"status": "ready" if ready else "not ready", "checks": checks}, status=status)

@@ -69,6 +69,18 @@ class Window:
         """Whether browsers reach it over TLS."""
         return self.origin is not None and self.origin.startswith("https://")
 
+    def checks(self) -> dict[str, bool]:
+        """What it needs to answer with, by name."""
+        checks = {"federation_log": self.feed.disconnected_since_ms is None, "federation_read": self.feed.caught_up.is_set()}
+        if self.institution is not None:
+            feed, customers = self.institution.feed, self.institution.customers
+            checks |= {
+                "own_log": feed.disconnected_since_ms is None,
+                "own_read": feed.caught_up.is_set(),
+                "model": m.HeadName.PRODUCTS in customers.models,
+            }
+        return checks
+
     def degraded(self) -> bool:
         """Whether answers rest on memory alone, because a log is out of reach or not yet read to its end."""
         feeds = [self.feed, *([self.institution.feed] if self.institution else [])]

@@ -24,6 +24,7 @@ from streams import telemetry, topology
 from streams.access import Principal, alone
 from streams.codec import encode
 from streams.kafka import KafkaLog
+from streams.ops import open_ops
 from streams.parties import Parties
 from streams.ports import Clock, Entropy, Log, Outgoing
 from streams.settings import USUAL_PURPOSES, PurposesSettings, WebProcess, WebSettings, read_private_file
@@ -173,6 +174,7 @@ async def run(settings: WebProcess) -> None:
                 purposes=settings.purposes,
                 four_eyes_from=web.four_eyes_from,
             )
+            open_ops(settings.ops, window.checks)
             # A feed that fails for good ends the portal: none is better than one that shows old things as new.
             async with asyncio.TaskGroup() as group:
                 group.create_task(window.feed.run())
