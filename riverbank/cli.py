@@ -14,6 +14,7 @@ from riverbank.commands import (
     audit,
     broker,
     config,
+    docs,
     model,
     paillier,
     rights,
@@ -26,6 +27,7 @@ from riverbank.commands import (
     vertical,
     workers,
 )
+from riverbank.commands.backup import backup, restore
 from riverbank.commands.demo import demo
 from riverbank.commands.doctor import doctor
 from riverbank.commands.evaluate import evaluate
@@ -53,13 +55,14 @@ for _name, _group in {
     "paillier": paillier.group,
     "vertical": vertical.group,
     "supply-chain": supply_chain.group,
+    "docs": docs.group,
     "trial": trial.group,
     "provision": provisioning.provision,
     "members": provisioning.members,
     "users": users.group,
 }.items():
     app.add_typer(_group, name=_name)
-for _command in (lag, institutions, doctor, healthy, feed, demo, evaluate):
+for _command in (lag, institutions, doctor, healthy, backup, restore, feed, demo, evaluate):
     app.command()(_command)
 
 EXIT_WRONG_INPUT: Final = 2
