@@ -17,6 +17,7 @@ from federation.errors import OwnFault, PeerFault
 from federation.ids import Lane, RoundId
 from federation.limits import COHORT_MIN
 from federation.messages import (
+    ActionKind,
     EpochAnnounced,
     EpochKeys,
     EpochReady,
@@ -385,6 +386,8 @@ class Participation:
         ended = state.ended()
         epoch, number = (ended.epoch, ended.round) if ended is not None else (0, 0)
         pupil.adopt(found.vector, Basis(known.model_version, epoch, number))
+        adopted = {"head": head.value, "version": str(known.model_version), "model": known.model_digest.hex()}
+        self._study.note(ActionKind.RELEASE, "adopted", adopted, key=f"adopted {head.value} {known.model_digest.hex()}")
         self._store.set_offset(MODELS.full_name(), lane_partition(head), found.offset)
         turn.pupils.add(head)
         turn.served.add(head)

@@ -12,8 +12,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from audit.actions import action_of
 from federation.heads.behaviour import Behaviour
-from federation.messages import CustomerProfile, ErasureAsked, ErasureCertified, HeadName, Message, ReadTo, RoundParameters, ServingModel
+from federation.messages import (
+    ActionKind,
+    CustomerProfile,
+    ErasureAsked,
+    ErasureCertified,
+    HeadName,
+    Message,
+    ReadTo,
+    RoundParameters,
+    ServingModel,
+)
 from federation.privacy.accountant import epsilon_of
 from institution_workers.consents import Consents
 from institution_workers.customer_keys import CustomerKeys
@@ -28,11 +39,25 @@ from institution_workers.saving import load_behaviour, load_pupils, save_behavio
 from institution_workers.storage import Store
 from institution_workers.window import Window
 from streams.codec import encode
+from streams.courier import key_of
 from streams.ports import Clock, Entropy, Outgoing, Position, Record
 from streams.settings import USUAL_LEARNING_RATES, USUAL_PURPOSES, PurposesSettings
 from streams.telemetry import DEAD_LETTERS as DEAD_LETTERS_COUNTED
 from streams.telemetry import EVENTS_LEARNED, EVENTS_READ
-from streams.topology import DEAD_LETTERS, ERASURES_CERTIFIED, FLAGS, LEARNING_TOPICS, PROFILES, REVIEWS, SERVING_MODELS, Cluster, Topic
+from streams.topology import (
+    ACTIONS,
+    DEAD_LETTERS,
+    ERASURES_CERTIFIED,
+    FLAGS,
+    LEARNING_TOPICS,
+    PROFILES,
+    REVIEWS,
+    SERVING_MODELS,
+    Cluster,
+    Topic,
+)
+
+_WORKER: Final = "worker"  # As whom it stands in the institution's own audit.
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +206,13 @@ class Study:
         pupil = self.learner.pupils[head]
         self.ledger.enter(head, round_, contribution.paying, contribution.price, self._clock.now_ms())
         self._epsilons[head] = epsilon_of(self.ledger.spent_most(head), contribution.delta)
+        place = {"head": head.value, "epoch": str(epoch), "round": str(round_)}
+        spent = {
+            "customers": str(len(contribution.paying)),
+            "epsilon_most": f"{self._epsilons[head]:.6g}",
+            "delta": f"{contribution.delta:g}",
+        }
+        self.note(ActionKind.PRIVACY, "spent", place | spent, key=f"spent {head.value} {epoch} {round_}")
         self.window.clear(head)
         if contribution.exhausted:
             self.learner.count(Count.EXHAUSTED, head, contribution.exhausted)
@@ -188,6 +220,13 @@ class Study:
             self.learner.count(Count.WITHHELD, head, contribution.withheld)
         pupil.contribute(epoch, round_)
         pupil.clipped += contribution.made.customers.clipped
+
+    def note(self, kind: ActionKind, action: str, detail: Mapping[str, str], *, key: str) -> None:
+        """Put an entry of ours into the institution's own audit, with the turn it belongs to; the same key is the same entry."""
+        entry = action_of(
+            kind, action, actor=_WORKER, subject="", detail=detail, key=key, process=_WORKER, at_ms=self._clock.now_ms()
+        )  # fmt: skip
+        self._store.journal(Cluster.OWN, [Outgoing(ACTIONS.full_name(self._institution), 0, key_of(ACTIONS, entry), encode(entry))])
 
     def epsilon_spent(self, head: HeadName) -> float | None:
         """What the rounds have cost the customer whom they cost most; None before the first contribution since the start, or without noise."""

@@ -10,7 +10,8 @@ import os
 import time
 from typing import Final
 
-from federation.messages import ErasureCertified, HeadName, ServingModel
+from federation.ids import digest_of
+from federation.messages import ActionKind, ErasureCertified, HeadName, ServingModel
 from federation.privacy.accountant import budget_of
 from institution_workers.learning import Learning
 from institution_workers.participation import Budget, Member, Participation
@@ -26,7 +27,7 @@ from streams.identity import Identity, key_file
 from streams.kafka import KafkaLog
 from streams.ops import open_ops
 from streams.parties import Parties
-from streams.ports import Log
+from streams.ports import Clock, Log
 from streams.settings import InstitutionProcess, PrivacySettings
 from streams.signed import seal_record
 from streams.telemetry import EPSILON_MAX, configure_logging
@@ -66,6 +67,7 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         return seal_record(certified, sender=party, sign=identity.sign, federation=settings.federation.name, topic=ERASURES_CERTIFIED)
 
     study = Study(store, party, institution.heads, clock=clock, terms=terms, seal=seal, certify=certify)
+    _note_configuration(settings, store, study, clock)
     learning = Learning(
         own,
         study,
@@ -96,6 +98,13 @@ def assemble(settings: InstitutionProcess, store: Store, own: Log, federation: L
         identity,
         status_ms=institution.status_ms,
     )
+
+
+def _note_configuration(settings: InstitutionProcess, store: Store, study: Study, clock: Clock) -> None:
+    """Under which settings this run of the worker acts, in the institution's own audit; they hold no secret, and only their digest is kept."""
+    digest = digest_of(settings.model_dump_json().encode()).hex()
+    with store.turn():
+        study.note(ActionKind.CONFIGURATION, "started", {"settings": digest}, key=f"started {clock.now_ms()} {digest}")
 
 
 def budget(policy: PrivacySettings) -> Budget:

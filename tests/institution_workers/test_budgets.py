@@ -8,11 +8,12 @@ import shutil
 
 import pytest
 
-from federation.messages import MaskedUpdate
+from federation.messages import ActionKind, MaskedUpdate
 from federation.privacy.accountant import budget_of, epsilon_of, noise_sigma
 from institution_workers.ledger import DAY_MS, Price
 from institution_workers.participation import Budget
-from streams.topology import ROUNDS, lane_partition
+from streams.codec import decode
+from streams.topology import ACTIONS, ROUNDS, Cluster, lane_partition
 from tests.institution_workers.world import FRAUD, Crash, World
 
 TWICE = {
@@ -82,6 +83,23 @@ async def test_a_crash_never_spends_less_than_is_said(world, scribe, point, numb
     assert bank.lives == 2
     assert rows == pytest.approx(len(said))
     assert [fault for fault in world.faults() if fault[1] == "ledger_gap"] == []
+
+
+async def test_every_spend_and_every_model_is_in_the_institutions_own_audit(world, scribe):
+    """One entry for each contribution said, with its price, and one for each model adopted; both without a customer."""
+    bank = world.banks["bank-a"]
+    for _ in range(2):
+        await one_more(world, scribe, bank, "anna")
+    await world.run(lambda: bank.pupil.basis.version > 0)
+    journaled = [record for _, record in bank.store.unsaid(Cluster.OWN, 1000) if record.topic == ACTIONS.full_name("bank-a")]
+    entries = [decode(record.value, ACTIONS.carries, ACTIONS.bytes_max) for record in journaled]
+    spent = [entry for entry in entries if entry.kind is ActionKind.PRIVACY]
+    adopted = [entry for entry in entries if entry.kind is ActionKind.RELEASE]
+
+    assert len({entry.detail["round"] for entry in spent}) == len(spent) == len(set(updates_of(world, "bank-a")))
+    assert {"epsilon_most", "delta", "customers"} < set(spent[0].detail)
+    assert adopted[-1].detail["version"] == str(bank.pupil.basis.version)
+    assert not any(b"anna" in record.value for record in journaled)
 
 
 @pytest.mark.parametrize("lost", ["restored", "gone"])
