@@ -15,9 +15,8 @@ from audit.actions import AT_MS_END, problem_in
 from audit.ledger import Entry
 from federation.errors import PeerFault
 from federation.ids import digest_of
-from federation.limits import RECORD_BYTES_MAX
 from federation.messages import ActionRecorded, AuditEntry, LoggedRecord, RefusalReason, SignedRecord
-from streams.codec import DecodeError, decode
+from streams.codec import DecodeError, decode, decode_again
 from streams.ports import Record
 from streams.signed import Opened
 from streams.topology import ACTIONS, AUDIT
@@ -32,7 +31,6 @@ ACTION_COLUMNS: Final = (
 )  # fmt: skip
 REFUSED_COLUMNS: Final = ("logged_at", "topic", "log_offset", "sequence", "reason", "accused", "detail", "value")
 
-_LOGGED_BYTES_MAX: Final = RECORD_BYTES_MAX + 2048
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,7 +91,7 @@ def _check_action(record: Record) -> None:
 
 def logged_of(entry: Entry) -> LoggedRecord:
     """The record in an entry of the ledger; DecodeError if it holds something else."""
-    logged = decode(entry.content, (LoggedRecord,), _LOGGED_BYTES_MAX)
+    logged = decode_again(entry.content, (LoggedRecord,))
     if not isinstance(logged, LoggedRecord):
         raise DecodeError(RefusalReason.UNKNOWN_SCHEMA, f"a {type(logged).__name__} in the ledger")
     return logged
@@ -106,14 +104,14 @@ def row_of(entry: Entry) -> Row:
     if logged.reason:
         values = (at, logged.topic, logged.offset, entry.sequence, logged.reason, logged.accused, logged.detail, logged.value)
         return Row("refused", values)
-    held = decode(logged.value, (SignedRecord, *ACTIONS.carries), AUDIT.bytes_max)
+    held = decode_again(logged.value, (SignedRecord, *ACTIONS.carries))
     if isinstance(held, ActionRecorded):
         return Row("actions", (
             at, _time(held.at_ms), held.kind.value, held.action, held.actor, held.subject, dict(held.detail), held.process,
             held.software_version, held.entry_id, digest_of(logged.value), entry.sequence, logged.offset,
         ))  # fmt: skip
     payload = held.payload if isinstance(held, SignedRecord) else b""
-    said = decode(payload, AUDIT.carries, AUDIT.bytes_max)
+    said = decode_again(payload, AUDIT.carries)
     if not isinstance(said, AuditEntry):
         raise DecodeError(RefusalReason.UNKNOWN_SCHEMA, f"a {type(said).__name__} where an AuditEntry belongs")
     return Row("entries", (

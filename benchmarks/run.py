@@ -183,6 +183,24 @@ Ingest: {row["records"]:,} records, {row["repeats"]} repeats in turn after one t
 after one to warm up. Other lines than "clock" are processor time. Both brokers run side by side."""
 
 
+def audit_text(rows: list[Row]) -> str:
+    """Ledger, ingest and search."""
+    row = rows[0]
+    lines = [
+        ["appending to the ledger, synced every 500, entries per processor second", f"{row['append_per_s']:,}"],
+        ["verifying it: hashes, chain, tree, checkpoint; entries per processor second", f"{row['verify_per_s']:,}"],
+        ["indexing it in the embedded ClickHouse, entries per second of clock", f"{row['ingest_per_s']:,}"],
+        ["the same, per processor second of all threads", f"{row['ingest_per_processor_s']:,}"],
+        *(
+            [f"search: {name}; s, best / median ({cell['found']} found)", f"{cell['min']} / {cell['median']}"]
+            for name, cell in row["searches"].items()
+        ),
+    ]
+    return f"""{table(["what", "measured"], lines)}
+
+{row["entries"]:,} entries of signed records in the ledger; searches over {row["rows"]:,} rows, newest 100 first, as `riverbank audit search` asks."""
+
+
 def vertical_text(rows: list[Row]) -> str:
     """Two parties, one customer."""
     found, trained = rows
@@ -207,6 +225,7 @@ MEASUREMENTS: dict[str, tuple[str, tuple[str, ...], Text]] = {
     "Learning, one institution, one core": ("learning.py", (), learning_text),
     "Memory of one institution's learning": ("memory.py", (), memory_text),
     "Two parties, one customer": ("vertical.py", (), vertical_text),
+    "The audit: ledger, index, search": ("audit_speed.py", (), audit_text),
     "Recommendation lookups over loopback": ("lookups.py", (), lookups_text),
 }
 
