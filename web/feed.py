@@ -37,13 +37,14 @@ def positions_of(rows: Sequence[topology.Topic], institution: str | None = None)
 
 
 class Feed:
-    """One connection's topics, read from the start and folded with `fold`."""
+    """One connection's topics, read from the start (or the last `tail` records of each partition) and folded with `fold`."""
 
-    def __init__(self, log: Log, start: Sequence[Position], fold: Fold, clock: Clock) -> None:
+    def __init__(self, log: Log, start: Sequence[Position], fold: Fold, clock: Clock, *, tail: int | None = None) -> None:
         self._log = log
         self._next = {(position.topic, position.partition): position.offset for position in start}
         self._fold = fold
         self._clock = clock
+        self._tail = tail
         self.refused: Counter[str] = Counter()
         self.disconnected_since_ms: int | None = clock.now_ms()
         self.caught_up = asyncio.Event()
@@ -53,6 +54,7 @@ class Feed:
         """Fold until cancelled; connection errors are retried for ever, with the time of the loss on record."""
         while True:
             try:
+                await self._skip()
                 reader = await self._log.reader([Position(topic, partition, offset) for (topic, partition), offset in self._next.items()])
                 try:
                     await self._follow(reader)
@@ -63,6 +65,18 @@ class Feed:
                     self.disconnected_since_ms = self._clock.now_ms()
                 _log.warning("log unreachable", error=str(error), topics=sorted({topic for topic, _ in self._next}))
                 await asyncio.sleep(_RETRY_S)
+
+    async def _skip(self) -> None:
+        """Once: leave out what is older than the tail."""
+        if self._tail is None:
+            return
+        probe = await self._log.reader([Position(topic, partition, offset) for (topic, partition), offset in self._next.items()])
+        try:
+            ends = await probe.end_offsets()
+        finally:
+            await probe.close()
+        self._next = {place: max(offset, ends[place] - self._tail) for place, offset in self._next.items()}
+        self._tail = None
 
     async def _follow(self, reader: LogReader) -> None:
         probe_at_ms = 0

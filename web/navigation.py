@@ -24,6 +24,7 @@ class Entry:
 ENTRIES: Final = (
     Entry("/dashboard", "Dashboard", EVERY_ROLE),
     Entry("/cases", "Cases", (Role.OFFICER,)),
+    Entry("/models", "Models", (Role.ML_ENGINEER,)),
     Entry("/live", "Learning together", EVERY_ROLE),
     Entry("/users", "People", MANAGERS),
     Entry("/keys", "API keys", MANAGERS),

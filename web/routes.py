@@ -28,7 +28,7 @@ from web.access import (
 from web.api import document, people, shapes
 from web.api.operations import Operation, Parameter
 from web.identity.roles import Role, Scope
-from web.pages import case, factors, home, keys, live, login, queue, registration, settings, users
+from web.pages import case, factors, home, keys, live, login, models, queue, registration, settings, users
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Route:
 
 
 _RECENT: Final = people_with(*EVERY_ROLE, recent=True)
+_ENGINEERS: Final = people_with(Role.ML_ENGINEER)
 _OFFICERS: Final = people_with(Role.OFFICER)
 _MANAGING: Final = people_with(*MANAGERS)
 _GRAVE: Final = people_with(*MANAGERS, recent=True)
@@ -102,6 +103,9 @@ ROUTES: Final = (
     Route("GET", "/cases/{case}", case.case_page, _OFFICERS),
     Route("POST", "/cases/{case}", case.act, _OFFICERS),
     Route("POST", "/cases/{case}/offers", case.answer, _OFFICERS),
+    # ML engineers.
+    Route("GET", "/models", models.models_page, _ENGINEERS),
+    Route("GET", "/models/{head}", models.model_page, _ENGINEERS),
     # Who manages people.
     Route("GET", "/users", users.users_page, _MANAGING),
     Route("GET", "/users/{person}", users.person_page, _MANAGING),

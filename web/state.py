@@ -23,6 +23,7 @@ from web.identity.recorders import Recorder
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
 from web.readmodels.partnerships import Partnerships
+from web.readmodels.progress import Progress
 from web.readmodels.rounds import Rounds
 
 SendFeedback = Callable[[m.FeedbackGiven], Awaitable[None]]
@@ -44,6 +45,8 @@ class Institution:
     ask_review: AskReview
     desk: Desk
     intake: Intake
+    progress: Progress
+    progress_feed: Feed
 
 
 @dataclass

@@ -42,11 +42,13 @@ from web.identity.secrets import open_vault
 from web.readmodels.customers import Customers
 from web.readmodels.institutions import Institutions
 from web.readmodels.partnerships import Partnerships
+from web.readmodels.progress import Progress
 from web.readmodels.rounds import Rounds
 from web.state import Institution, Window
 
 # A person waits for the acknowledgement of feedback, so the log gets less time than a worker would give it.
 _FEEDBACK_DELIVER_MS: Final = 5_000
+_PROGRESS_READ: Final = 3 * 240  # One status a second and head, for days: the newest are enough for a curve.
 _STOP_S: Final = 2.0
 _log = structlog.get_logger(__name__)
 
@@ -106,9 +108,16 @@ def _institution(
     recorder: Recorder,
     four_eyes_from: float,
 ) -> Institution:
-    customers = Customers(Catalogue.shipped(), purposes)
+    customers, progress = Customers(Catalogue.shipped(), purposes), Progress()
+
+    def apply(message: m.Message) -> None:
+        customers.apply(message)
+        progress.apply(message)
+
     rows = [topology.PROFILES, topology.CONSENTS, topology.SERVING_MODELS, topology.FEEDBACK]
-    feed = Feed(log, positions_of(rows, name), own_fold(name, parties, customers.apply, customers.forget), clock)
+    feed = Feed(log, positions_of(rows, name), own_fold(name, parties, apply, customers.forget), clock)
+    told = own_fold(name, parties, progress.apply, lambda _topic, _key: None)
+    progress_feed = Feed(log, positions_of([topology.PROGRESS], name), told, clock, tail=_PROGRESS_READ)
 
     async def send(message: m.FeedbackGiven) -> None:
         topic = topology.FEEDBACK.full_name(name)
@@ -123,7 +132,7 @@ def _institution(
 
     feedback = Feedback(store, tell, clock)
     desk = Desk(store, recorder, feedback, clock, four_eyes_from=four_eyes_from)
-    return Institution(name, customers, feed, send, ask, desk, Intake(store, feedback, log, name, clock))
+    return Institution(name, customers, feed, send, ask, desk, Intake(store, feedback, log, name, clock), progress, progress_feed)
 
 
 @contextlib.asynccontextmanager
@@ -182,6 +191,7 @@ async def run(settings: WebProcess) -> None:
                 if window.institution is not None:
                     group.create_task(window.institution.feed.run())
                     group.create_task(window.institution.intake.run())
+                    group.create_task(window.institution.progress_feed.run())
                 group.create_task(_serve(web, window))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures  # The first ended the others; the operator gets its sentence.

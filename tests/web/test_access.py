@@ -49,6 +49,8 @@ EXPECTED: Mapping[str, tuple[object, Scope | str | None]] = {
     "POST /confirm": (ALL, None),
     "GET /dashboard": (ALL, None),
     "GET /live": (ALL, None),
+    "GET /models": ({M}, None),
+    "GET /models/{head}": ({M}, None),
     "GET /cases": ({O}, None),
     "POST /cases/next": ({O}, None),
     "POST /cases/bulk": ({O}, None),

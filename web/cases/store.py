@@ -144,6 +144,21 @@ class CaseStore:
         async with self._database.read() as connection:
             return [(_case(row), frozenset(row.active)) for row in (await connection.execute(wanted)).all()]
 
+    async def counts(self, me: str, now_ms: int) -> Mapping[str, int]:
+        """What an officer's day begins with."""
+        c = cases.c
+        parts = {
+            "mine": (c.state == State.ASSIGNED.value) & (c.assignee == me),
+            "open": c.state == State.OPEN.value,
+            "late": c.state.in_(_WORKED_ON) & (c.due_at_ms < now_ms),
+            "waiting": c.state == State.DECIDED.value,
+            "closed": c.state == State.CLOSED.value,
+            "false_positives": (c.state == State.CLOSED.value) & (c.outcome == Outcome.FALSE_POSITIVE.value),
+        }
+        wanted = select(*(func.count().filter(part).label(name) for name, part in parts.items())).select_from(cases)
+        async with self._database.read() as connection:
+            return dict((await connection.execute(wanted)).one()._mapping)  # noqa: SLF001 SQLAlchemy's documented name for it.
+
     # --- changing -----------------------------------------------------------------------------------------------
     async def most_urgent(self, head: HeadName | None, now_ms: int, *, but: Collection[str]) -> Case | None:
         """The open case that comes first, leaving out some."""

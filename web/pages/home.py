@@ -11,7 +11,7 @@ from aiohttp import web as http
 
 from web.guard import see_other, session_of
 from web.identity.person import Status
-from web.identity.roles import DUTIES, TITLES, manages_people
+from web.identity.roles import DUTIES, TITLES, Role, manages_people
 from web.rendering import render
 from web.state import WINDOW
 from web.views import head_cards
@@ -55,4 +55,6 @@ async def dashboard(request: http.Request) -> http.StreamResponse:
         context["without_code"] = sum(other.status is Status.ACTIVE and not other.has_code for other in everybody)
         context["invitations"] = len(await window.identity.invitations.open())
         context["keys"] = len(await window.identity.keys.all())
+    if person.role is Role.OFFICER and window.institution is not None:
+        context["work"] = await window.institution.desk.store.counts(person.id, window.clock.now_ms())
     return render(request, "dashboard.html", context)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest_asyncio
 
+from federation import messages as m
+from federation.heads.fraud import FraudEncoder
 from federation.messages import HeadName
 from tests.web.browsing import NEEDS_CHROMIUM, browser, visit
 from tests.web.cases.office import LAYOUTS, Office, office
@@ -100,3 +103,35 @@ async def test_the_same_without_javascript(bank: Office):
     assert "Why it was flagged" in taken
     assert done.count("Done.") == len(asleep) == 3
     assert all(case.state is State.SNOOZED for case in asleep)
+
+
+async def test_an_ml_engineer_sees_what_changed(bank: Office):
+    """Quality, budget, versions, and the weights that moved since the version before; an officer's dashboard counts the work."""
+    window, _ = await at_work(bank)
+    layout = FraudEncoder.shipped().layout
+    for version in (1, 2):
+        vector = np.zeros(len(layout))
+        vector[5] = 1.25 * version
+        window.institution.progress.apply(
+            m.ServingModel(
+                head=HeadName.FRAUD, version=version, epoch=1, round=version, layout_digest=layout.digest, vector=vector.astype("<f8").tobytes(),
+                events_learned=100 * version, saved_at_ms=bank.clock.ms,
+            )
+        )  # fmt: skip
+    email, secret = await somebody(bank.identity, Role.ML_ENGINEER, name="Cai Lake")
+    token = await log_in(bank.identity, email, secret)
+    found: list[str] = []
+    async with browser() as chromium, visit(window, chromium, token=token) as seen:
+        await seen.page.goto("/models")
+        found += await seen.look("models")
+        await seen.page.goto("/models/fraud")
+        found += await seen.look("model-fraud")
+        shown = await seen.page.inner_text("main")
+    counts = await bank.store.counts(bank.officers[0], bank.clock.ms)
+
+    seen.no_complaints()
+    assert found == []
+    assert "What changed most since version 1" in shown
+    assert "+2.500" in shown
+    assert "+1.250" in shown
+    assert (counts["open"], counts["mine"], counts["closed"]) == (9, 0, 0)
