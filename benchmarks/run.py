@@ -161,6 +161,15 @@ def lookups_text(rows: list[Row]) -> str:
 part of the time in both rows. The portal's feeds read a log in memory here; the bare server looks nothing up and measures nothing."""
 
 
+def login_times_text(rows: list[Row]) -> str:
+    """Known and unknown addresses."""
+    row = rows[0]
+    lines = [[kind, row[f"{key}_ms"], row[f"{key}_processor_ms"]] for kind, key in (("known", "known"), ("not known", "unknown"))]
+    return f"""{table(["address", "ms", "processor ms"], lines)}
+
+Medians of {row["pairs"]} refused log-ins each, in turn; the processor times differ by {row["difference_percent"]} %."""
+
+
 def tls_text(rows: list[Row]) -> str:
     """With mutual TLS and access lists, and without."""
     row = rows[0]
@@ -227,6 +236,7 @@ MEASUREMENTS: dict[str, tuple[str, tuple[str, ...], Text]] = {
     "Two parties, one customer": ("vertical.py", (), vertical_text),
     "The audit: ledger, index, search": ("audit_speed.py", (), audit_text),
     "Recommendation lookups over loopback": ("lookups.py", (), lookups_text),
+    "Refused log-ins": ("login_times.py", (), login_times_text),
 }
 
 

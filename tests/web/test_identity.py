@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ import pytest_asyncio
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from tests.web.people import PASSWORD, VISITOR, TestClock, log_in, people, signed_in, somebody
+from tests.web.people import PASSWORD, VISITOR, TestClock, log_in, opened, people, signed_in, somebody
+from tests.web.postgres import Postgres, binaries, postgres
 from web.database.engine import DatabaseError
 from web.database.tables import METADATA
 from web.identity import totp
@@ -25,6 +26,8 @@ from web.identity.sessions import ABSOLUTE_MS, IDLE_MS, Level
 from web.identity.tries import ACCOUNT
 
 MINUTE_MS = 60_000
+both = pytest.mark.parametrize("dsn", ["sqlite", "postgresql"], indirect=True)
+"""By day too: what the database itself decides."""
 
 
 @pytest.fixture
@@ -32,12 +35,29 @@ def clock() -> TestClock:
     return TestClock()
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Postgres]:
+    if binaries() is None and "CI" not in os.environ:
+        pytest.skip("Debian's postgresql is not installed (apt-get install postgresql)")
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"] if "RIVERBANK_NIGHTLY" in os.environ else ["sqlite"])
+def dsn(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database; at night every story here is told of both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/alder-bank.sqlite3"
+    return request.getfixturevalue("cluster").new_database()
+
+
 @pytest_asyncio.fixture
-async def identity(tmp_path: Path, clock: TestClock) -> AsyncIterator[Identity]:
-    async with people(tmp_path, clock) as opened:
-        yield opened
+async def identity(dsn: str, clock: TestClock) -> AsyncIterator[Identity]:
+    async with opened(dsn, clock) as made:
+        yield made
 
 
+@both
 async def test_the_migrations_make_the_tables_that_the_code_knows(identity: Identity):
     """No column is missing, and none is there that nobody knows."""
 
@@ -49,11 +69,10 @@ async def test_the_migrations_make_the_tables_that_the_code_knows(identity: Iden
 
 
 @pytest.mark.usefixtures("identity")
-async def test_a_database_has_one_owner(tmp_path: Path):
+async def test_a_database_has_one_owner(dsn: str, clock: TestClock):
     """A portal that is pointed at another institution's database does not start."""
-    (tmp_path / "birch-bank.sqlite3").symlink_to(tmp_path / "alder-bank.sqlite3")
     with pytest.raises(DatabaseError, match="belongs to alder-bank, not to birch-bank"):
-        async with people(tmp_path, place="birch-bank"):
+        async with opened(dsn, clock, place="birch-bank"):
             pass
 
 
@@ -84,6 +103,7 @@ async def test_passwords_are_taken_exactly_as_typed(password: str, identity: Ide
     assert not await identity.passwords.matches(hashed, password.strip().lower()[:64] + "x")
 
 
+@both
 async def test_somebody_joins_and_logs_in(identity: Identity):
     """Invitation, password, app, code: a complete session; the invitation is spent."""
     token = await identity.invitations.make(Role.OFFICER, by="test")
@@ -97,6 +117,7 @@ async def test_somebody_joins_and_logs_in(identity: Identity):
         await identity.registration.by_invitation(token, email="b@alder.example", name="B", password=PASSWORD)
 
 
+@both
 async def test_of_two_who_use_one_invitation_at_once_one_gets_in(identity: Identity):
     """The database decides."""
     token = await identity.invitations.make(Role.OFFICER, by="test")
@@ -146,6 +167,7 @@ async def test_asking_with_a_known_address_changes_nothing_and_looks_the_same(id
     assert await identity.people.find(known.id) == known
 
 
+@both
 async def test_an_unknown_address_costs_the_same_work_as_a_wrong_password(identity: Identity):
     """One hash each, and the same answer: nobody learns who works here (ASVS 6.3.8)."""
     email, _ = await somebody(identity, Role.OFFICER)
@@ -178,6 +200,7 @@ async def test_ten_thousand_wrong_passwords(identity: Identity, clock: TestClock
         assert max(sum(start <= at < start + ACCOUNT.window_ms for at in times) for start in times) <= 10
 
 
+@both
 async def test_a_hundred_wrong_passwords_at_once_are_a_hundred_tries(identity: Identity):
     """Those in flight count: no burst gets past the limit."""
     email, _ = await somebody(identity, Role.OFFICER, code=False)
@@ -214,6 +237,7 @@ async def test_waits_grow_and_then_the_account_is_locked_for_half_an_hour(identi
     assert (await identity.login.password(email, PASSWORD, VISITOR)).token is not None
 
 
+@both
 async def test_one_code_a_hundred_times_at_once_is_good_once(identity: Identity, clock: TestClock):
     """RFC 6238, 5.2: a code counts once, also among those that arrive together."""
     email, secret = await somebody(identity, Role.OFFICER)
@@ -255,6 +279,7 @@ async def test_after_five_wrong_codes_the_password_is_asked_for_again(identity: 
     assert locked.wait_ms == 30 * MINUTE_MS
 
 
+@both
 async def test_a_recovery_code_counts_once_and_for_its_owner_only(identity: Identity):
     """In place of the app, however it is typed."""
     email, _ = await somebody(identity, Role.OFFICER)
@@ -355,9 +380,9 @@ async def test_nobody_gives_themselves_a_role(identity: Identity):
             await identity.people.govern(person.id, by=person.id, **change)
 
 
-async def test_a_revoked_key_is_dead_within_a_second(identity: Identity, clock: TestClock, tmp_path: Path):
+async def test_a_revoked_key_is_dead_within_a_second(identity: Identity, clock: TestClock, dsn: str):
     """Also for another process, which remembers keys for half a second."""
-    async with people(tmp_path, clock) as other:
+    async with opened(dsn, clock) as other:
         key_id, key = await identity.keys.make("till", [Scope.FEEDBACK_WRITE], by="test")
         known = await other.keys.find(key)
         await identity.keys.revoke(key_id)
@@ -369,16 +394,17 @@ async def test_a_revoked_key_is_dead_within_a_second(identity: Identity, clock: 
         assert await other.keys.find(key) is None
 
 
-async def test_a_copy_of_the_database_opens_nothing(identity: Identity, tmp_path: Path):
+async def test_a_copy_of_the_database_opens_nothing(tmp_path: Path):
     """No password, token, key, recovery code or app secret stands in it."""
-    email, secret = await somebody(identity, Role.OFFICER)
-    token = await log_in(identity, email, secret)
-    session = await identity.sessions.find(token, renews=False)
-    codes = await identity.factors.renew_codes(session.person)
-    _, key = await identity.keys.make("till", [Scope.FEEDBACK_WRITE], by="test")
-    link = await identity.invitations.make(Role.OFFICER, by="test")
-    await identity.people.save_profile(session.person.id, Profile("Ada", "", "", "UTC", ()))
-    files = await asyncio.to_thread(lambda: b"".join(path.read_bytes() for path in tmp_path.glob("alder-bank.sqlite3*")))
+    async with people(tmp_path) as identity:
+        email, secret = await somebody(identity, Role.OFFICER)
+        token = await log_in(identity, email, secret)
+        session = await identity.sessions.find(token, renews=False)
+        codes = await identity.factors.renew_codes(session.person)
+        _, key = await identity.keys.make("till", [Scope.FEEDBACK_WRITE], by="test")
+        link = await identity.invitations.make(Role.OFFICER, by="test")
+        await identity.people.save_profile(session.person.id, Profile("Ada", "", "", "UTC", ()))
+        files = await asyncio.to_thread(lambda: b"".join(path.read_bytes() for path in tmp_path.glob("alder-bank.sqlite3*")))
 
     assert email.encode() in files
     for shown in (PASSWORD, token, key, link, totp.base32(secret), *codes, *(code.replace("-", "") for code in codes)):
