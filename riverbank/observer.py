@@ -21,7 +21,6 @@ from streams.tls import open_tls
 from streams.topology import Role
 from web.feed import Feed, federation_fold, keep_up, positions_of
 from web.readmodels.institutions import Institutions
-from web.readmodels.lag import Lags
 from web.readmodels.models import Models
 from web.readmodels.rounds import Rounds
 from web.wiring import SystemClock
@@ -36,7 +35,7 @@ class Observer:
         self.rounds: Final = Rounds()
         self.models: Final = Models()
         self.institutions: Final = Institutions()
-        self.lags: Final = Lags()
+        self.lags: Final = self.institutions.lags
         self.parties: Final = parties
         self.clock: Final = clock
         self.feed: Final = Feed(log, positions_of([topology.ROUNDS, topology.STATUS]), federation_fold(parties, self._apply), clock)
@@ -44,7 +43,6 @@ class Observer:
     def _apply(self, message: m.Message) -> None:
         if isinstance(message, m.InstitutionStatus):
             self.institutions.apply(message)
-            self.lags.apply(message)
         else:
             self.rounds.apply(message)
             self.models.apply(message)

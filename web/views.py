@@ -14,9 +14,11 @@ from markupsafe import Markup
 from audit.history import History
 from federation import messages as m
 from federation.ids import Lane
+from web.readmodels.attendance import absent
 from web.readmodels.institutions import SILENT_AFTER_MS, Institutions
 from web.readmodels.partnerships import Partnerships
 from web.readmodels.rounds import RoundRow, Rounds
+from web.readmodels.troubles import troubles
 
 TITLES: Final = {m.HeadName.CREDIT: "Credit risk", m.HeadName.FRAUD: "Card fraud", m.HeadName.PRODUCTS: "Product recommendations"}
 QUALITY_NAMES: Final = {m.HeadName.CREDIT: "AUC", m.HeadName.FRAUD: "AUC", m.HeadName.PRODUCTS: "HR@3"}
@@ -150,13 +152,26 @@ def institution_rows(rounds: Rounds, institutions: Institutions, now_ms: int) ->
     return rows
 
 
+def trouble_rows(rounds: Rounds, institutions: Institutions, now_ms: int) -> list[dict[str, Any]]:
+    """Who holds rounds up, the worst first."""
+    return [
+        {
+            "institution": each.institution or "everybody",
+            "head": each.head.value,
+            "state": each.state.value,
+            "since": clock_text(each.since_ms),
+            "for": span_text(max(0, now_ms - each.since_ms)),
+            "why": each.why,
+        }
+        for each in troubles(rounds, institutions, now_ms)
+    ]
+
+
 def round_rows(rounds: Rounds) -> list[dict[str, Any]]:
     """The newest rounds, newest first."""
     rows = []
     for row in rounds.newest(ROUNDS_SHOWN):
         members = rounds.heads[row.head].members_of(row.epoch, row.group)
-        arrived = row.survivors or row.updates
-        waiting = row.state == "masking"
         rows.append(
             {
                 "head": str(Lane(row.head, row.group)),
@@ -165,7 +180,7 @@ def round_rows(rounds: Rounds) -> list[dict[str, Any]]:
                 "state": row.state,
                 "updates": len(row.updates),
                 "survivors": len(row.survivors) or _UNDEFINED,
-                "missing": ", ".join(name for name in members if name not in arrived and not waiting),
+                "missing": ", ".join(f"{each.institution} ({each.part.value})" for each in absent(row, members)),
                 "took": _UNDEFINED if row.duration_ms is None else span_text(row.duration_ms),
                 "customers": _UNDEFINED if row.customers is None else f"{row.customers:,}",
                 "epsilon": _epsilon_text(row),
@@ -216,6 +231,7 @@ def live_context(
         "heads": head_cards(rounds, institutions),
         "partnerships": partnership_cards(partnerships, now_ms),
         "institutions": institution_rows(rounds, institutions, now_ms),
+        "troubles": trouble_rows(rounds, institutions, now_ms),
         "rounds": round_rows(rounds),
         "audit": audit_card(checkpoints, now_ms),
     }

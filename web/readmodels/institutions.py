@@ -9,6 +9,7 @@ from collections import deque
 from typing import Final
 
 from federation import messages as m
+from web.readmodels.lag import Lags
 
 HISTORY_MAX: Final = 240
 SILENT_AFTER_MS: Final = 10_000
@@ -18,12 +19,14 @@ class Institutions:
     """Fold of status.v1."""
 
     def __init__(self) -> None:
+        self.lags = Lags()
         self.newest: dict[tuple[str, m.HeadName], m.InstitutionStatus] = {}
         self.quality: dict[m.HeadName, deque[tuple[int, float, float]]] = {head: deque(maxlen=HISTORY_MAX) for head in m.HeadName}
 
     def apply(self, status: m.InstitutionStatus) -> None:
         """Keep the newest status of each (institution, head) and one point of the head's mean quality."""
         self.newest[status.institution, status.head] = status
+        self.lags.apply(status)
         federated, local = self.mean_quality(status.head)
         if federated is not None and local is not None:
             self.quality[status.head].append((status.at_ms, federated, local))
