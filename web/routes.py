@@ -25,8 +25,9 @@ from web.access import (
     Access,
     people_with,
 )
-from web.api import document, people, shapes
+from web.api import cases, document, people, shapes
 from web.api.operations import Operation, Parameter
+from web.cases.filters import SORTS, STATES
 from web.identity.roles import Role, Scope
 from web.pages import case, factors, home, keys, live, login, models, queue, registration, settings, users
 
@@ -57,6 +58,14 @@ _KEYS: Final = people_with(*MANAGERS, scope=Scope.KEYS_WRITE, recent=True)
 _NAME: Final = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"}
 _CUSTOMER: Final = Parameter("customer", "path", _NAME, needed=True)
 _COUNT: Final = Parameter("n", "query", {"type": "integer", "minimum": 1, "maximum": handlers.OFFERS_MAX}, says="How many.")
+_SEES_CASES: Final = people_with(Role.OFFICER, scope=Scope.CASES_READ)
+_QUEUE: Final = (
+    Parameter("state", "query", {"type": "string", "enum": list(STATES)}),
+    Parameter("head", "query", {"type": "string", "enum": ["fraud", "credit"]}),
+    Parameter("customer", "query", {"type": "string", "maxLength": 64}, says="What the customer's name begins with; 3 characters or more."),
+    Parameter("sort", "query", {"type": "string", "enum": list(SORTS)}),
+    Parameter("page", "query", {"type": "integer", "minimum": 1, "maximum": 10_000}),
+)
 _IDEMPOTENCY_KEY: Final = Parameter("Idempotency-Key", "header", _NAME, needed=True, says="The same key is the same feedback.")
 
 ROUTES: Final = (
@@ -163,6 +172,22 @@ ROUTES: Final = (
     Route("GET", "/api/v1/rounds", handlers.rounds, _ROUNDS, Operation("The newest rounds.", shapes.RoundsShape)),
     Route("GET", "/api/v1/institutions", handlers.institutions, _ROUNDS, Operation("Lag and quality.", shapes.InstitutionsShape)),
     Route("GET", "/api/v1/partnerships", handlers.partnerships, _ROUNDS, Operation("Vertical partnerships.", shapes.PartnershipsShape)),
+    Route("GET", "/api/v1/cases", cases.cases, _SEES_CASES, Operation("The officers' queue.", shapes.CasesShape, parameters=_QUEUE)),
+    Route("GET", "/api/v1/cases/{case}", cases.case, _SEES_CASES, Operation("One case, and why it was flagged.", shapes.CaseDetailShape)),
+    Route(
+        "POST",
+        "/api/v1/cases/next",
+        cases.take_next,
+        _OFFICERS,
+        Operation("Take the next case.", shapes.CaseShape, body=shapes.NextCase, problems=(HTTPStatus.NOT_FOUND,)),
+    ),
+    Route(
+        "POST",
+        "/api/v1/cases/{case}/decision",
+        cases.decide,
+        _OFFICERS,
+        Operation("Decide about a case.", shapes.CaseShape, body=shapes.NewDecision, problems=(HTTPStatus.CONFLICT,)),
+    ),
     Route("GET", "/api/v1/users", people.users, _SEES_USERS, Operation("Everybody here.", shapes.UsersShape)),
     Route("GET", "/api/v1/users/{person}", people.user, _SEES_USERS, Operation("One of them.", shapes.UserShape)),
     Route(

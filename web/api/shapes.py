@@ -18,7 +18,15 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Millis = Annotated[int, Field(ge=0, description="Milliseconds since 1970 UTC.")]
 RoleName = Literal["administrator", "officer", "ml_engineer", "operator"]
 ScopeName = Literal[
-    "recommendations:read", "feedback:write", "scores:read", "rounds:read", "users:read", "users:write", "keys:write", "metrics:read"
+    "recommendations:read",
+    "feedback:write",
+    "scores:read",
+    "cases:read",
+    "rounds:read",
+    "users:read",
+    "users:write",
+    "keys:write",
+    "metrics:read",
 ]  # A test compares these with the roles and scopes there are.
 
 
@@ -255,3 +263,79 @@ class PartnershipsShape(BaseModel):
     """What either party last said of each partnership."""
 
     partnerships: list[dict[str, Any]]
+
+
+RiskName = Literal["fraud", "credit"]
+OutcomeName = Literal["confirmed", "false_positive", "inconclusive"]
+
+
+class CaseShape(BaseModel):
+    """A customer's flagged events of one kind, until somebody has decided on them."""
+
+    id: Id
+    head: RiskName
+    customer: str
+    state: Literal["open", "assigned", "snoozed", "decided", "closed"]
+    version: Annotated[int, Field(ge=0, description="Goes up with every change; a decision names the one that it is about.")]
+    risk: Annotated[float, Field(ge=0, le=1, description="The highest probability among its events.")]
+    amount: Annotated[float, Field(ge=0, description="Of its events together, in the account's currency.")]
+    priority: Annotated[float, Field(ge=0, description="risk x amount x urgency")]
+    opened_at_ms: Millis
+    due_at_ms: Millis
+    assignee: Id | None
+    outcome: OutcomeName | None
+    reason: str | None
+    closed_at_ms: Millis | None
+
+
+class CasesShape(BaseModel):
+    """A page of the queue."""
+
+    cases: list[CaseShape]
+    matching: Annotated[int, Field(ge=0)]
+    page: Annotated[int, Field(ge=1)]
+
+
+class PointShape(BaseModel):
+    """A feature's part of a score, in log-odds."""
+
+    feature: str
+    value: str
+    points: float
+
+
+class FlaggedShape(BaseModel):
+    """A flagged event: `base` and all points add up to `log_odds`."""
+
+    event_id: str
+    occurred_at_ms: Millis
+    amount: Annotated[float, Field(ge=0)]
+    probability: Annotated[float, Field(ge=0, le=1)]
+    log_odds: float
+    base: float
+    points: list[PointShape]
+    model_version: int
+    epoch: int
+    round: int
+
+
+class CaseDetailShape(BaseModel):
+    """A case and its events."""
+
+    case: CaseShape
+    events: list[FlaggedShape]
+
+
+class NextCase(_Taken):
+    """Which kind of case to take; any, if none is named."""
+
+    head: RiskName | None = None
+
+
+class NewDecision(_Taken):
+    """What an officer decides about a case that is theirs."""
+
+    version: int
+    outcome: OutcomeName
+    reason: Annotated[str, Field(min_length=1, max_length=40)]
+    note: Annotated[str, Field(min_length=1, max_length=1000)]

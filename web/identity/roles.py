@@ -37,6 +37,7 @@ class Scope(StrEnum):
 
     RECOMMENDATIONS_READ = "recommendations:read"
     SCORES_READ = "scores:read"
+    CASES_READ = "cases:read"
     FEEDBACK_WRITE = "feedback:write"
     ROUNDS_READ = "rounds:read"
     USERS_READ = "users:read"
@@ -48,6 +49,7 @@ class Scope(StrEnum):
 SCOPE_TITLES: Final = {
     Scope.RECOMMENDATIONS_READ: "Ask for recommendations",
     Scope.SCORES_READ: "Ask for scores",
+    Scope.CASES_READ: "See officers' cases",
     Scope.FEEDBACK_WRITE: "Give feedback",
     Scope.ROUNDS_READ: "See rounds, institutions and models",
     Scope.USERS_READ: "See people",

@@ -33,7 +33,8 @@ _MOVES = {
 _CLOSED_LOOKED_AT = 500
 
 
-async def _found(request: http.Request) -> Case:
+async def case_named(request: http.Request) -> Case:
+    """The case that the path names; 404 if there is none."""
     case = await office_of(request).desk.store.find(request.match_info["case"])
     if case is None:
         raise Problem(HTTPStatus.NOT_FOUND, "There is no such case.")
@@ -42,7 +43,7 @@ async def _found(request: http.Request) -> Case:
 
 async def case_page(request: http.Request) -> http.StreamResponse:
     """Everything about it."""
-    return await _page(request, await _found(request), None)
+    return await _page(request, await case_named(request), None)
 
 
 async def _page(request: http.Request, case: Case, wrong: str | None) -> http.Response:
@@ -91,12 +92,12 @@ async def _page(request: http.Request, case: Case, wrong: str | None) -> http.Re
 
 async def act(request: http.Request) -> http.StreamResponse:
     """Do what the form says to the case as the page showed it."""
-    case, form, me = await _found(request), await fields(request), session_of(request).person.id
+    case, form, me = await case_named(request), await fields(request), session_of(request).person.id
     try:
         _require_current(case, form)
         await _act(request, case, me, form)
     except CaseError as error:
-        return await _page(request, await _found(request), str(error))
+        return await _page(request, await case_named(request), str(error))
     return see_other(f"/cases/{case.id}")
 
 
@@ -140,7 +141,7 @@ def _one(kind: Any, text: str | None, sentence: str) -> Any:
 
 async def answer(request: http.Request) -> http.StreamResponse:
     """What the client said to a recommended product."""
-    case, form = await _found(request), await fields(request)
+    case, form = await case_named(request), await fields(request)
     institution, product = office_of(request), form.get("product", "")
     if product not in institution.customers.products or form.get("verdict") not in (Verdict.ACCEPTED.value, Verdict.DECLINED.value):
         return await _page(request, case, "Choose a product, and whether it was accepted or declined.")

@@ -58,14 +58,13 @@ class Progress:
             kept.append(Served(message, np.frombuffer(message.vector, dtype="<f8")))
 
     def weights(self, head: m.HeadName, layout: Layout, most: int) -> list[Weight]:
-        """The coordinates that changed most since the version before, or, of a first version, weigh most; empty for another layout's model."""
+        """The coordinates that changed most since the version before, or, of a first version, weigh most; none for another layout's model."""
         kept = self.served[head]
         if not kept or kept[-1].described.layout_digest != layout.digest:
             return []
         now = kept[-1].vector
         same = len(kept) > 1 and kept[-2].described.layout_digest == layout.digest
         change = now - kept[-2].vector if same else None
-        order = np.argsort(-np.abs(now if change is None else change), kind="stable")[:most]
-        return [
-            Weight(*layout.parts(index), float(now[index]), None if change is None else float(change[index])) for index in order.tolist()
-        ]
+        size = np.abs(now if change is None else change)
+        order = [index for index in np.argsort(-size, kind="stable")[:most].tolist() if size[index] > 0.0]
+        return [Weight(*layout.parts(index), float(now[index]), None if change is None else float(change[index])) for index in order]
