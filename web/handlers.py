@@ -20,6 +20,7 @@ from federation.limits import NAME_LENGTH_MAX
 from streams import telemetry
 from streams.ports import LogUnavailable
 from web.problems import Problem
+from web.recording import record
 from web.state import WINDOW, Institution
 from web.views import institution_rows, partnership_cards, round_rows
 
@@ -128,6 +129,8 @@ async def feedback(request: http.Request) -> http.Response:
         if asdict(earlier) | {"occurred_at_ms": 0} != asdict(message) | {"occurred_at_ms": 0}:
             raise Problem(HTTPStatus.CONFLICT, "This Idempotency-Key was used for another feedback; take a new one.")
         return http.json_response({"accepted": True, "duplicate": True, "event_id": key}, status=HTTPStatus.ACCEPTED)
+    detail = {"head": message.head.value, "verdict": message.verdict.value, "event": key}
+    await record(request, m.ActionKind.FEEDBACK, "given", detail)
     try:
         await institution.send_feedback(message)
     except LogUnavailable:
