@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench nightly lock clean
+.PHONY: help install demo test check docs bench nightly lock clean
 
 help:  ## Say what each verb does.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / - /'
@@ -34,6 +34,10 @@ check: install  ## Formatting, lint, types, import contracts, rendered files, bi
 	$(BIN)/riverbank schemas check
 	$(BIN)/riverbank supply-chain sbom
 	$(BIN)/riverbank supply-chain advisories
+
+docs: install  ## The documentation as pages: build/docs/index.html.
+	$(BIN)/riverbank docs check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 bench: install  ## Side-by-side measurements; writes benchmarks/out/.
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +53,28 @@ def test_every_link_leads_somewhere(page: Path):
             wrong.append(target)
 
     assert wrong == []
+
+
+def test_pages_are_built_and_load_nothing_from_elsewhere(tmp_path: Path):
+    """`make docs`, strict: whoever reads them tells nobody."""
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--config-file",
+        str(ROOT / "mkdocs.yml"),
+        "--site-dir",
+        str(tmp_path / "site"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) >= len(list((ROOT / "docs").glob("*.md")))
+    loaded = re.compile(
+        r"<(?:script|img|iframe)[^>]+src=\"?https?:|<link[^>]+href=\"?https?:[^>]+rel=\"?stylesheet|@import url\(\"?https?:"
+    )
+    assert [page.name for page in pages if loaded.search(page.read_text())] == []
