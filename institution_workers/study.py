@@ -254,12 +254,13 @@ class Study:
         return Outgoing(SERVING_MODELS.full_name(self._institution), 0, head.value.encode(), self._seal(model))
 
     def _erase(self, asked: ErasureAsked, now_ms: int) -> list[Outgoing]:
-        """Erase a customer; the tombstone of his profile, and the certificate."""
+        """Erase a customer; tombstones, at which the portal forgets his profile and his cases, and the certificate."""
         places = self._memories.erase(asked.customer, now_ms)
         read_to = [ReadTo(topic=place.topic, partition=place.partition, offset=place.offset) for place in self.positions()]
         certified = certificate(asked, self._institution, places, read_to, now_ms=now_ms)
         return [
             Outgoing(PROFILES.full_name(self._institution), 0, asked.customer.encode(), None),
+            Outgoing(FLAGS.full_name(self._institution), 0, asked.customer.encode(), None),
             Outgoing(ERASURES_CERTIFIED.full_name(self._institution), 0, asked.request_id.encode(), self._certify(certified)),
         ]
 

@@ -1,13 +1,15 @@
 """After an erasure: what the brokers still hold of the customer goes at once, instead of when its retention ends; and a look whether it has.
 
 Called by `riverbank rights purge`, with the certificate of whoever may change the cluster.
-Never deletes a record that the worker had not read when it certified the erasure."""
+Never deletes an event that the worker had not read when it certified the erasure. Run it while the portals run: of flagged events, it
+deletes those before the erasure, which a portal turns into cases as they come."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from federation.errors import OwnFault
@@ -18,7 +20,7 @@ from streams.kafka_admin import KafkaAdmin
 from streams.ports import Log, Outgoing, Position, Record
 from streams.settings import ClusterSettings
 from streams.tls import open_tls
-from streams.topology import CONSENTS, OWN_TOPICS, PROFILES, Role, Topic
+from streams.topology import CONSENTS, FLAGS, OWN_TOPICS, PROFILES, Role, Topic
 
 _COMPACTED: Final = (CONSENTS, PROFILES)
 _SWEEP_KEY: Final = b""  # Of the tombstone that lets Kafka begin a new segment: nobody's.
@@ -41,12 +43,20 @@ async def purge(settings: ClusterSettings, certified: ErasureCertified, customer
     log = KafkaLog(settings.bootstrap, client_id=f"{operator.name}-purge", tls=open_tls(settings.tls, operator))
     try:
         async with KafkaAdmin.connected(settings.bootstrap, open_tls(settings.tls, operator)) as admin:
-            await admin.delete_before({(to.topic, to.partition): to.offset for to in certified.read_to if to.topic not in compacted})
+            read = {(to.topic, to.partition): to.offset for to in certified.read_to if to.topic not in compacted}
+            flags = FLAGS.full_name(institution)
+            await admin.delete_before(read | {(flags, 0): await _after_tombstone(log, flags, customer)})
             async with admin.compacting(compacted):
                 await _compacted(log, compacted, customer, time.monotonic() + wait_s)
         return await readable_in(log, [(topic, institution) for topic in OWN_TOPICS], customer)
     finally:
         await log.close()
+
+
+async def _after_tombstone(log: Log, topic: str, customer: str) -> int:
+    """The offset behind the worker's last word about the customer, at which a running portal has erased his cases; 0 if there is none."""
+    tombstones = [record.offset + 1 async for record in _records(log, topic, 1) if record.value is None and record.key == customer.encode()]
+    return max(tombstones, default=0)
 
 
 async def _compacted(log: Log, topics: Sequence[str], customer: str, until_s: float) -> None:
@@ -66,19 +76,25 @@ async def readable_in(log: Log, topics: Sequence[tuple[Topic, str]], customer: s
 
 
 async def _holds(log: Log, topic: str, partitions: int, name: bytes) -> bool:
+    async with aclosing(_records(log, topic, partitions)) as records:
+        async for record in records:
+            if _names(record, name):
+                return True
+    return False
+
+
+async def _records(log: Log, topic: str, partitions: int) -> AsyncGenerator[Record, None]:
+    """Everything in a topic, to its end as it is now."""
     reader = await log.reader([Position(topic, partition, 0) for partition in range(partitions)])
     try:
         ends = await reader.end_offsets()
         at, came_s = dict.fromkeys(ends, 0), time.monotonic()
         # Where nothing comes for so long, compaction or deletion took what was before the end.
         while any(at[place] < end for place, end in ends.items()) and time.monotonic() - came_s < _PATIENCE_S:
-            records = await reader.poll(_BATCH, _WAIT_MS)
-            if any(_names(record, name) for record in records):
-                return True
-            if records:
+            for record in await reader.poll(_BATCH, _WAIT_MS):
                 came_s = time.monotonic()
-            at |= {(record.topic, record.partition): record.offset + 1 for record in records}
-        return False
+                at[record.topic, record.partition] = record.offset + 1
+                yield record
     finally:
         await reader.close()
 

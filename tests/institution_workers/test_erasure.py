@@ -12,7 +12,7 @@ from institution_workers.erasure import customer_digest
 from institution_workers.ledger import DAY_MS, Price
 from institution_workers.storage import Store
 from streams.codec import decode, encode
-from streams.topology import ERASURES_ASKED, ERASURES_CERTIFIED, PROFILES, Cluster
+from streams.topology import ERASURES_ASKED, ERASURES_CERTIFIED, FLAGS, PROFILES, Cluster
 from tests.institution_workers.conftest import BANK
 from tests.institution_workers.test_consents import contributors, labelled
 
@@ -67,8 +67,10 @@ def test_nothing_of_the_erased_is_left_and_the_certificate_counts_it(store, stud
     (certified,) = certificates(store)
     said = [record for _, record in store.unsaid(Cluster.OWN, 10_000)]
 
-    assert rows_of(store) == {"journal": 1}  # The tombstone's key.
-    assert [record.value for record in said if record.key == b"anna"] == [None]
+    assert rows_of(store) == {"journal": 2}  # The tombstones' keys.
+    assert [(record.topic, record.value) for record in said if record.key == b"anna"] == [
+        (topic.full_name(BANK), None) for topic in (PROFILES, FLAGS)
+    ]
     assert rows_of(store, "ben") == bens
     assert {place.place.removeprefix("state: "): place.items for place in certified.places} == {
         "consents": 1, "lessons": bens["lessons"], "waiting": 2, "early": 1, "profiles": 1, "behaviour": 1, "journal": 1, "customer_keys": 1, "spendings": 0
@@ -84,7 +86,7 @@ def test_what_comes_later_leaves_no_trace_until_he_says_something(store, studyin
     later = [*labelled(scribe, "p9"), scribe.interaction("i9", "securities"), scribe.payment("p9"), scribe.application("a9")]
     study.turn(later)
     assert set(rows_of(store)) == {"journal"}
-    assert [record.value for _, record in store.unsaid(Cluster.OWN, 10_000) if record.key == b"anna"] == [None]
+    assert [record.value for _, record in store.unsaid(Cluster.OWN, 10_000) if record.key == b"anna"] == [None, None]
     before = study.pupils[FRAUD].learned
     study.turn([scribe.consents(permitted=(Purpose.LEARNING,)), *labelled(scribe, "p10")])
 

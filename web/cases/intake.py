@@ -40,7 +40,10 @@ class Intake:
             group.create_task(self._keep_house())
 
     async def take(self, record: Record) -> None:
-        """One record of the topic; DecodeError or PeerFault for what is no flagged event."""
+        """One record of the topic; a tombstone erases its customer's cases. DecodeError or PeerFault for what is no flagged event."""
+        if record.value is None:
+            await self._store.erase((record.key or b"").decode(errors="replace"), record)
+            return
         try:
             event = _read(record)
         except (DecodeError, PeerFault):

@@ -78,6 +78,12 @@ class CaseStore:
         await _add_line(connection, case, Line(now_ms, None, "flag", {"event": event.event_id}))
         return True
 
+    async def erase(self, customer: str, record: Record) -> None:
+        """Delete a customer's cases, with their events, history and what was still to be told, and note the place in the log."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(cases).where(cases.c.customer == customer))  # The rest goes with them.
+            await self._keep_place(connection, record)
+
     async def _keep_place(self, connection: AsyncConnection, record: Record) -> None:
         place = and_(case_places.c.topic == record.topic, case_places.c.partition == record.partition)
         moved = await connection.execute(update(case_places).where(place).values(next_offset=record.offset + 1))

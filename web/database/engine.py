@@ -116,7 +116,7 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
     def connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # We say ourselves when a transaction begins.
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", f"busy_timeout={_BUSY_MS}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

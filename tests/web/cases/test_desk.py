@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
 from audit.auditor import AuditUnavailable
 from federation.errors import PeerFault
@@ -18,6 +19,7 @@ from web.cases.case import HOUR_MS, Case, CaseError, Outcome, State, Step
 from web.cases.desk import Decision
 from web.cases.filters import Filters
 from web.cases.priority import priority
+from web.database.tables import METADATA
 
 FALSE_ALARM = Decision(Outcome.FALSE_POSITIVE, "customer_confirms", "She was there herself.")
 
@@ -233,3 +235,21 @@ async def test_an_offer_is_answered_once(bank: Office):
     answers = [await bank.desk.answer_offer(case, bank.officers[0], "funds", verdict) for verdict in (Verdict.ACCEPTED, Verdict.DECLINED)]
 
     assert (answers, [told.verdict for told in bank.told]) == ([True, False], [Verdict.ACCEPTED])
+
+
+async def test_an_erased_customer_has_no_cases_any_more(bank: Office):
+    """The worker's tombstone takes his cases, open and closed, with their events, history and untold feedback; others' stay; a restart reads on behind it."""
+    bank.log_away = True
+    await bank.flag("leaving-7", "e1")
+    await bank.desk.decide(await taken(bank), bank.officers[0], FALSE_ALARM)
+    await bank.flag("leaving-7", "e2")
+    await bank.flag("staying-8", "e3")
+    tombstone = replace(bank.record(flagged("leaving-7", "e9")), value=None)
+    await bank.intake.take(tombstone)
+    left, _ = await bank.store.listed(Filters(state="all"), "", bank.clock.ms)
+    async with bank.identity.database.read() as connection:
+        rows = [str(row) for table in METADATA.sorted_tables for row in (await connection.execute(select(table))).all()]
+
+    assert [case.customer for case in left] == ["staying-8"]
+    assert not [row for row in rows if "leaving-7" in row or "'e1'" in row or "'e2'" in row]
+    assert (await bank.store.position(tombstone.topic, 0)).offset == tombstone.offset + 1
