@@ -35,7 +35,10 @@ class Attendance:
 
 def attendance(row: RoundRow, members: Iterable[str]) -> list[Attendance]:
     """The part of everybody who was ready for the round, or said anything in it; sorted by name."""
-    return [Attendance(name, _part(row, name)) for name in sorted({*members, *row.updates, *row.late})]
+    parts = dict.fromkeys(members, Part.AWAITED if row.ended_at_ms is None and not row.survivors else Part.MISSING)
+    parts |= dict.fromkeys(row.updates, Part.SENT) | dict.fromkeys(row.late, Part.LATE)
+    parts |= _survivors(row) | dict.fromkeys(row.blamed, Part.AT_FAULT)
+    return [Attendance(name, parts[name]) for name in sorted(parts)]
 
 
 def absent(row: RoundRow, members: Iterable[str]) -> list[Attendance]:
@@ -43,15 +46,9 @@ def absent(row: RoundRow, members: Iterable[str]) -> list[Attendance]:
     return [each for each in attendance(row, members) if each.part not in {Part.SENT, Part.SUMMED, Part.AWAITED}]
 
 
-def _part(row: RoundRow, name: str) -> Part:
-    if name in row.blamed:
-        return Part.AT_FAULT
-    if name in row.survivors:
-        if row.state != "abandoned":
-            return Part.SUMMED
-        return Part.NO_ACK if name not in row.acked else Part.NO_SHARES if name not in row.revealed else Part.SENT
-    if name in row.late:
-        return Part.LATE
-    if name in row.updates:
-        return Part.SENT
-    return Part.AWAITED if row.ended_at_ms is None and not row.survivors else Part.MISSING
+def _survivors(row: RoundRow) -> dict[str, Part]:
+    if row.state != "abandoned":
+        return dict.fromkeys(row.survivors, Part.SUMMED)
+    parts = dict.fromkeys(row.survivors, Part.NO_ACK)
+    parts |= dict.fromkeys(set(row.acked) & parts.keys(), Part.NO_SHARES)
+    return parts | dict.fromkeys(set(row.acked) & set(row.revealed) & parts.keys(), Part.SENT)

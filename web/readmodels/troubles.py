@@ -16,6 +16,7 @@ from web.readmodels.lag import LagState
 from web.readmodels.rounds import HeadRounds, RoundRow, Rounds
 
 IN_A_ROW: Final = 2
+LOOKED_AT_MAX: Final = 50  # Rounds of a head: the page is made every second, and what is older changes nothing about what to do.
 _PRESENT: Final = frozenset({Part.SENT, Part.SUMMED, Part.AWAITED})
 
 
@@ -38,7 +39,7 @@ def troubles(rounds: Rounds, institutions: Institutions, now_ms: int) -> list[Tr
         if verdict.state is not LagState.OK:
             found.append(Trouble(institution, head, verdict.state, verdict.since_ms, verdict.why))
     for head, known in rounds.heads.items():
-        ended = [row for row in reversed(known.recent) if row.ended_at_ms is not None]
+        ended = [row for row in reversed(known.recent) if row.ended_at_ms is not None][:LOOKED_AT_MAX]
         found += [*_fruitless(head, ended), *_absentees(head, known, ended)]
     return sorted(found, key=lambda each: (each.state is not LagState.ERR, each.since_ms, each.institution))
 
