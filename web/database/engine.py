@@ -5,6 +5,7 @@ Never lets two transactions decide on the same rows at once: SQLite begins them 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from importlib.resources import files
@@ -52,6 +53,8 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._reading = engine.execution_options(**{_READING: True})
+        # Who waits for SQLite's lock polls for it, so that of many writers one may wait in vain; here they queue instead.
+        self._turn: contextlib.AbstractAsyncContextManager[object] = contextlib.nullcontext() if self.is_postgresql else asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -62,7 +65,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end, rolled back when the body raises."""
-        async with self._engine.begin() as connection:
+        async with self._turn, self._engine.begin() as connection:
             yield connection
 
     @property
