@@ -10,7 +10,7 @@ from federation.errors import OwnFault, PeerFault
 from federation.members.directory import MARGIN_MS, Directory
 from federation.members.standings import MOVES, next_standing
 from federation.messages import MemberStanding, PartyRole, Standing
-from tests.credentials import AGGREGATOR, FAR_MS, OPERATOR, Credentials, keys_of
+from tests.credentials import AGGREGATOR, AUDIT, FAR_MS, OPERATOR, Credentials, keys_of
 
 ALL = tuple(PartyRole)
 
@@ -21,13 +21,13 @@ def credentials():
 
 
 def test_an_institution_needs_the_cas_word_and_the_operators(credentials):
-    """Certified alone is not enough, verified alone neither; the aggregator needs no operator."""
+    """Certified alone is not enough, verified alone neither; the aggregator and the audit need no operator."""
     certified = Directory.of("nordic", credentials.ca_verify_key, credentials.certified)
-    assert certified.acceptable(0, *ALL) == {AGGREGATOR: 1}
+    assert certified.acceptable(0, *ALL) == {AGGREGATOR: 1, AUDIT: 1}
     assert certified.why_not("alfa", 0) == "has not been verified by an operator"
     assert certified.why_not("gamma", 0) == "is not certified by the federation"
 
-    assert credentials.directory.acceptable(0, *ALL) == {AGGREGATOR: 1, "alfa": 1, "beta": 1}
+    assert credentials.directory.acceptable(0, *ALL) == {AGGREGATOR: 1, AUDIT: 1, "alfa": 1, "beta": 1}
     assert credentials.directory.acceptable(0, PartyRole.INSTITUTION) == {"alfa": 1, "beta": 1}
 
 
@@ -35,10 +35,10 @@ def test_an_institution_needs_the_cas_word_and_the_operators(credentials):
 def test_whoever_does_not_stand_well_takes_no_part(credentials, standing):
     """The aggregator included."""
     directory = credentials.directory.take(OPERATOR, credentials.act("alfa", standing))
-    assert directory.acceptable(0, *ALL) == {AGGREGATOR: 1, "beta": 1}
+    assert directory.acceptable(0, *ALL) == {AGGREGATOR: 1, AUDIT: 1, "beta": 1}
     assert directory.why_not("alfa", 0) == f"is {standing.value}"
     revoked = directory.take(OPERATOR, credentials.act(AGGREGATOR, Standing.REVOKED))
-    assert revoked.acceptable(0, *ALL) == {"beta": 1}
+    assert revoked.acceptable(0, *ALL) == {AUDIT: 1, "beta": 1}
 
 
 def test_a_revoked_party_comes_back_with_other_keys_only(credentials):
@@ -147,4 +147,4 @@ def test_what_expires_soon_is_known(credentials):
     assert [each.party for each in directory.expiring(500, within_ms=500)] == ["alfa"]
     assert [each.party for each in directory.expiring(5_000, within_ms=0)] == ["alfa"]
     assert directory.expiring(0, within_ms=999) == ()
-    assert len(directory.expiring(FAR_MS, within_ms=0)) == 4
+    assert len(directory.expiring(FAR_MS, within_ms=0)) == 5
