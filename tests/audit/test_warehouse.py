@@ -39,7 +39,7 @@ async def test_opening_again_changes_nothing(dsn: str) -> None:
     indexed = await second.rows("SELECT next_sequence FROM indexed")
     await second.close()
 
-    assert migrations == [{"number": 1, "times": 1}]
+    assert migrations == [{"number": number, "times": 1} for number in (1, 2)]
     assert indexed == [{"next_sequence": 7}]
 
 
@@ -49,8 +49,10 @@ async def test_a_crash_between_a_migration_and_its_mark_is_repaired(warehouse: W
     await warehouse.close()
 
     again = await Warehouse.open(dsn)
-    assert await again.rows("SELECT number FROM migrations") == [{"number": 1}]
+    migrations = await again.rows("SELECT number FROM migrations ORDER BY number")
     await again.close()
+
+    assert migrations == [{"number": 1}, {"number": 2}]
 
 
 @pytest.mark.parametrize(
