@@ -156,8 +156,8 @@ def raw_values(name: str, site: Site) -> tuple[set[bytes], set[bytes]]:
             texts |= {getattr(message, field, "") for field in ("customer", "terminal", "event_id", "subject")}
             numbers |= {message.amount} if isinstance(message, m.CardTransaction) else set()
             numbers |= set(message.numbers.values()) if isinstance(message, m.CreditApplication) else set()
-    # Short texts, and numbers that are small or whole, stand everywhere by chance.
-    identifying = {struct.pack("<d", number) for number in numbers if abs(number) > 2 and number != int(number)}
+    # Short texts, and numbers that are small or of few bits (2.25, say), stand everywhere by chance.
+    identifying = {packed for number in numbers if abs(number) > 2 and 0 not in (packed := struct.pack("<d", number))[:3]}
     return {text.encode() for text in texts if len(text) >= 6}, identifying
 
 
