@@ -27,8 +27,16 @@ from web.cases.feedback import Feedback
 pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def records_of(log: KafkaLog, topic: str, many: int):
+async def end_of(log: KafkaLog, topic: str) -> Position:
+    """Where what is said from now on will stand: other tests speak on the same topics."""
     reader = await log.reader([Position(topic, 0, 0)])
+    ends = await reader.end_offsets()
+    await reader.close()
+    return Position(topic, 0, ends[topic, 0])
+
+
+async def records_of(log: KafkaLog, since: Position, many: int):
+    reader = await log.reader([since])
     found: list = []
     while len(found) < many:
         found += await reader.poll(1_000, 1_000)
@@ -48,6 +56,7 @@ async def test_a_false_positive_reaches_the_local_model_once(broker, tmp_path):
         payment = scribe.payment(f"e-{number}", customer=f"c-{number}", terminal=shop, amount=amount)
         study.turn([payment, scribe.outcome(f"o-{number}", f"e-{number}", positive=bad)])
     flags = FLAGS.full_name(BANK)
+    flags_from, feedback_from = await end_of(log, flags), await end_of(log, FEEDBACK.full_name(BANK))
     said = [record for _, record in store.unsaid(Cluster.OWN, 10_000) if record.topic == flags]
     risky = [scribe.payment(f"risky-{number}", customer=f"risky-{number}", terminal="shop-9", amount=900.0) for number in range(many)]
     study.turn(risky)
@@ -58,14 +67,14 @@ async def test_a_false_positive_reaches_the_local_model_once(broker, tmp_path):
     async with office() as bank:
         feedback = Feedback(bank.store, lambda message: log.append([_outgoing(message)]), bank.clock)
         desk = Desk(bank.store, bank.audit, feedback, bank.clock, four_eyes_from=1e9)
-        for record in await records_of(log, flags, many):
+        for record in await records_of(log, flags_from, many):
             await bank.intake.take(record)
         took = []
         while (case := await desk.take_next(bank.officers[0])) is not None:
             began = time.perf_counter()
             await desk.decide(case, bank.officers[0], Decision(Outcome.FALSE_POSITIVE, "customer_confirms", "Asked."))
             took.append(time.perf_counter() - began)
-    given = await records_of(log, FEEDBACK.full_name(BANK), many)
+    given = await records_of(log, feedback_from, many)
     study.turn(given)
     study.turn(given)  # As if all had been sent again.
     pupil = study.pupils[HeadName.FRAUD]
