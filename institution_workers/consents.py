@@ -42,13 +42,13 @@ class Consents:
         ]
         self._database.executemany("INSERT OR IGNORE INTO consents VALUES (?, ?, ?)", said)
 
-    def forget(self, customer: str) -> None:
-        """He has said nothing."""
-        self._database.execute("DELETE FROM consents WHERE customer = ?", (customer,))
+    def forget(self, customer: str) -> int:
+        """He has said nothing; how many rows went."""
+        return self._database.execute("DELETE FROM consents WHERE customer = ?", (customer,)).rowcount
 
     def erase(self, customer: str, now_ms: int) -> int:
         """Forget what he said, and remember by a digest that nothing of him is to be kept, until he states something again; how many rows went."""
-        rows = self._database.execute("DELETE FROM consents WHERE customer = ?", (customer,)).rowcount
+        rows = self.forget(customer)
         self.suppress(customer, now_ms)
         return rows
 

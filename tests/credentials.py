@@ -17,6 +17,7 @@ from federation.members.keys import KeyRing, PartyKeys
 from federation.members.locking import LEAST
 from federation.members.standings import next_standing
 from federation.secagg.keys import Secret, signing_public
+from riverbank.provisioning.federations import write_settings
 from streams.codec import encode
 from streams.courier import Courier, key_of
 from streams.ports import Log, Outgoing
@@ -93,6 +94,21 @@ class Credentials:
         """These onto members.v1, by the operator; without their audit entries."""
         prepared = self.courier(log, OPERATOR).prepare(entries, 0)
         await log.append(prepared[: len(entries)])
+
+    def write_institution(self, folder: Path, name: str, bootstrap: str, **institution: Any) -> Path:
+        """A worker's settings, key and passphrase in a folder; one broker is the federation's and its own."""
+        passphrase_file = folder / "passphrase"
+        passphrase_file.touch(mode=0o600)
+        passphrase_file.write_text(PASSPHRASE)
+        key_file = self.write_key_file(folder / "party.key", name)
+        return write_settings(
+            folder / "institution.toml",
+            {
+                "federation": {"name": self.federation, "bootstrap": bootstrap, "ca_verify_key": self.ca_verify_key.hex()},
+                "party": {"name": name, "key_file": str(key_file), "passphrase_file": str(passphrase_file)},
+                "institution": {"bootstrap": bootstrap, "state_dir": str(folder / "state"), **institution},
+            },
+        )
 
     def write_key_file(self, path: Path, party: str, *older: PartyKeys) -> Path:
         """The party's key file, locked with PASSPHRASE at the least cost."""

@@ -43,6 +43,8 @@ def rights_consent(
     typer.echo("taken down; it holds from here on in the order of the log")
 
 
+Actor = Annotated[str, typer.Option(help="Who does it, for the audit.")]
+
 PseudonymKey = Annotated[
     Path | None,
     typer.Option(
@@ -56,7 +58,7 @@ def rights_export(
     config: Config,
     customer: Customer,
     out: Annotated[Path, typer.Option(help="A new folder for export.json and export.html.")],
-    actor: Annotated[str, typer.Option(help="Who does it, for the audit.")] = "operator",
+    actor: Actor = "operator",
     pseudonyms: PseudonymKey = None,
 ) -> None:
     """Everything that the worker's state and topics hold on a customer; CONFIG is the worker's, beside which this runs."""
@@ -104,7 +106,7 @@ def rights_erase(
     config: Config,
     customer: Customer,
     out: Annotated[Path, typer.Option(help="A new file for the certificate.")],
-    actor: Annotated[str, typer.Option(help="Who does it, for the audit.")] = "operator",
+    actor: Actor = "operator",
     wait: Annotated[int, typer.Option(min=1, help="Give up waiting for the certificate after so many seconds; the erasure stands.")] = 60,
     pseudonyms: PseudonymKey = None,
 ) -> None:

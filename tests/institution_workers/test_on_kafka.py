@@ -20,38 +20,12 @@ from streams.kafka import KafkaLog
 from streams.kafka_admin import provision_topics
 from streams.ports import Outgoing, Position
 from streams.topology import DEAD_LETTERS, EVENT_TOPICS, FEDERATION_TOPICS, OWN_TOPICS
-from tests.credentials import PASSPHRASE, Credentials
+from tests.credentials import Credentials
 
 BANK, FRAUD = "north-bank", HeadName.FRAUD
 PAYMENTS = 4_000
 
 pytestmark = pytest.mark.broker
-
-
-def _configured(folder, bootstrap):
-    credentials = Credentials("fed", [BANK])
-    key_file = credentials.write_key_file(folder / "party.key", BANK)
-    passphrase_file = folder / "passphrase"
-    passphrase_file.touch(mode=0o600)
-    passphrase_file.write_text(PASSPHRASE)
-    config = folder / "institution.toml"
-    config.write_text(
-        f"""
-[federation]
-name = "fed"
-bootstrap = "{bootstrap}"
-ca_verify_key = "{credentials.ca_verify_key.hex()}"
-[party]
-name = "{BANK}"
-key_file = "{key_file}"
-passphrase_file = "{passphrase_file}"
-[institution]
-bootstrap = "{bootstrap}"
-state_dir = "{folder / "state"}"
-poll_records_max = 400
-"""
-    )
-    return config
 
 
 async def _feed(log, scribe):
@@ -105,7 +79,7 @@ async def test_killed_and_restarted_it_goes_on_from_its_own_offsets(broker, tmp_
     log = KafkaLog(broker.bootstrap)
     await _feed(log, scribe)
     ends = await _ends(log)
-    config = _configured(tmp_path, broker.bootstrap)
+    config = Credentials("fed", [BANK]).write_institution(tmp_path, BANK, broker.bootstrap, poll_records_max=400)
     for share in (0.2, 0.5):
         child = await _started(config)
         await _until(lambda share=share: _read_so_far(tmp_path) > share * ends, child)
